@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from service.local.stack import LocalStack
+from tests.polling import eventually
 from worker.contract import WORKING, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger
@@ -124,6 +125,25 @@ class RunningStack:
             for probe in ("healthz", "readyz")
         )
         return alive.status_code, ready.status_code, ready.json()["degraded"]
+
+    def is_well(self) -> bool:
+        """Whether every process is alive, the service has nothing to complain of and a worker is
+        known.
+        """
+        with suppress(httpx.HTTPError):
+            return (
+                {"serve", "work"} <= self.stack.pids.keys()
+                and self.health() == (200, 200, [])
+                and self.metric("leadline_workers") > 0
+            )
+        return False
+
+    def settle(self, seconds: float = 90.0) -> None:
+        """Wait until the machine is well, has stored all that was acknowledged, and is idle."""
+        assert eventually(self.is_well, seconds), self.stack.pids
+        ids = list(self.acknowledged.values())
+        assert eventually(lambda: all(self.record(one) is not None for one in ids), seconds)
+        self.wait_until_idle(seconds)
 
     def metric(self, series: str) -> float:
         """The value of a series in /metrics; 0 if it is not there."""

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
-from tests.chaos.running_stack import run_stack
+from service.local.stack import LocalStack
+from tests.chaos.conftest import SECRETS
+from tests.chaos.running_stack import RunningStack, run_stack
+from tests.chaos.senders import CHAOS_SOURCES
 from tests.polling import eventually
 from worker.contract import State
 from worker.encryption import Cipher
@@ -31,9 +34,9 @@ def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None
 
     And nothing in Redis is pickled.
     """
-    sources = '[sources.site]\nadapter = "form"\nhoneypot = ["trap"]\nrate_limit = "off"\n'
-    sources += '[sources.broken]\n[sources.broken.lead]\nlabels = ["No such label"]\n'
-    with run_stack(tmp_path, sources, LEADLINE_ENCRYPTION_KEYS=KEY) as running:
+    with run_stack(
+        tmp_path, CHAOS_SOURCES, LocalStack, LEADLINE_ENCRYPTION_KEYS=KEY, **SECRETS
+    ) as running:
         answers = [post(running, path, **fields) for path, fields in requests()]
         running.fault({"operation": "leads.add", "count": 2}, {"kind": "answer", "status": 503})
         answers.append(post(running, "site", email=f"{CANARY}-late@example.com"))
@@ -59,44 +62,43 @@ def test_personal_data_stands_in_the_sealed_record_alone(tmp_path: Path) -> None
     assert [path.name for path in [*files, *logs] if CANARY.encode() in path.read_bytes()] == []
 
 
-def test_after_erasure_it_stands_nowhere(tmp_path: Path) -> None:
+def test_after_erasure_it_stands_nowhere(running: RunningStack) -> None:
     """Delivered, quarantined, dead or in the spool of a living service: once erasure has answered,
     no file and no key has it.
 
     Without a key, so that everything was readable before; and a repeat of an erased event brings
     nothing back.
     """
-    sources = '[sources.site]\nadapter = "form"\nhoneypot = ["trap"]\nrate_limit = "off"\n'
-    sources += '[sources.broken]\n[sources.broken.lead]\nlabels = ["No such label"]\n'
-    with run_stack(tmp_path, sources) as running:
-        for path, fields in list(requests())[:4]:
-            post(running, path, **fields)
-        running.wait_until_idle(90)
-        redis = running.stack.pids["redis"]
-        os.kill(redis, signal.SIGSTOP)
-        try:
-            post(running, "site", email=f"{CANARY}@example.com", message="spooled")
-            assert holding(tmp_path / "data" / "spool") != []
-        finally:
-            os.kill(redis, signal.SIGCONT)
-        with connect(running.stack.endpoints.redis_url, timeout=5) as client:
-            assert eventually(lambda: answers(client))
-            assert any(name.endswith(".aof") for name in holding(tmp_path / "data"))
-            done = erase(
-                Ledger(client, Cipher(())),
-                ("email", f"{CANARY}@example.com"),
-                "kim",
-                data_dir=tmp_path / "data",
-            )
-            post(running, "site", **next(iter(requests()))[1])
-            assert (done.erased, done.left, len(done.persons)) == (5, [], 1)
-            assert {lead["id"] for lead in running.sandbox()["leads"]} == set(done.leads)
-            assert [
-                name for name, value in everything(client) if CANARY.encode() in name + value
-            ] == []
-            assert holding(tmp_path / "data") == []
-            assert running.counts()[State.ERASED] == sum(running.counts().values()) == 5
-        assert holding(tmp_path / "logs") == []
+    before = running.counts()
+    data = Path(running.stack.endpoints.env["LEADLINE_DATA_DIR"])
+    for path, fields in list(requests())[:4]:
+        post(running, path, **fields)
+    running.wait_until_idle(90)
+    redis = running.stack.pids["redis"]
+    os.kill(redis, signal.SIGSTOP)
+    try:
+        post(running, "site", email=f"{CANARY}@example.com", message="spooled")
+        assert holding(data / "spool") != []
+    finally:
+        os.kill(redis, signal.SIGCONT)
+    with connect(running.stack.endpoints.redis_url, timeout=5) as client:
+        assert eventually(lambda: answers(client))
+        assert any(name.endswith(".aof") for name in holding(data))
+        done = erase(
+            Ledger(client, Cipher(())),
+            ("email", f"{CANARY}@example.com"),
+            "kim",
+            data_dir=data,
+        )
+        post(running, "site", **next(iter(requests()))[1])
+        assert (done.erased, done.left, len(done.persons)) == (5, [], 1)
+        assert {lead["id"] for lead in running.sandbox()["leads"]} == set(done.leads)
+        assert [name for name, value in everything(client) if CANARY.encode() in name + value] == []
+        assert holding(data) == []
+        after = running.counts()
+        assert after[State.ERASED] - before[State.ERASED] == 5
+        assert sum(after.values()) - sum(before.values()) == 5
+    assert holding(data.parent / "logs") == []
 
 
 def answers(client: Any) -> bool:
@@ -124,7 +126,7 @@ def requests() -> Iterator[tuple[str, dict[str, str]]]:
     }
     yield "site", lead
     yield "site", lead | {"message": f"{CANARY} again", "company": f"{CANARY} Ltd"}
-    yield "site", lead | {"trap": "x", "message": f"{CANARY} spam"}
+    yield "trap", lead | {"website": "x", "message": f"{CANARY} spam"}
     yield "broken", lead | {"message": f"{CANARY} broken"}
     yield "site", {"message": f"{CANARY} without a contact"}
     yield f"{CANARY}", lead

@@ -4,7 +4,9 @@ nothing is made twice.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,7 +19,7 @@ import redis as redis_py
 from service.local.redis import EmbeddedRedis
 from tests.chaos.environment import CrashEnvironment
 from tests.chaos.protections import disable_protections
-from tests.chaos.running_stack import run_stack
+from tests.chaos.running_stack import RunningStack
 from tests.flow.conftest import Account, Pipeline
 from tests.polling import eventually
 from worker.contract import WORKING, Moment, Result, State
@@ -379,30 +381,53 @@ def test_a_persons_lead_that_redis_forgot_is_labelled(world: World) -> None:
     assert (third.result, third.lead_id) == (Result.LABELLED, second.lead_id)
 
 
-def test_a_whole_machine_set_back_finds_what_it_delivered(tmp_path: Path) -> None:
-    """Service, worker and Redis stopped, Redis's files replaced by older ones, all started again:
-    nothing is made twice.
+def restarted(running: RunningStack, meanwhile: Callable[[], object]) -> None:
+    """Service, worker and Redis stop in order and start again; `meanwhile` happens in between."""
+    server = running.stack.redis
+    assert server is not None
+    before = dict(running.stack.pids)
+    for part in ("serve", "work"):
+        os.kill(before[part], signal.SIGTERM)
+    assert eventually(
+        lambda: not {before["serve"], before["work"]} & {*running.stack.pids.values()}
+    )
+    server.stop()
+    meanwhile()
+    server.start()
+    assert eventually(running.is_well)
+
+
+def test_a_whole_machine_set_back_finds_what_it_delivered(
+    running: RunningStack, tmp_path: Path
+) -> None:
+    """Stopped with work left, a machine goes on with it at the next start; set back to Redis's
+    files of that moment, it makes nothing twice.
     """
-    redis_files, copy = tmp_path / "data" / "redis", tmp_path / "kept"
-    with run_stack(tmp_path) as running:
-        running.post_until_accepted("warm", "someone0@example.com")
-        running.wait_until_idle(60)
-        running.fault({"operation": "leads.add"}, {"kind": "answer", "status": 503})
-        for number in range(12):
-            running.post_until_accepted(
-                f"k{number}",
-                f"someone{number % 5}@example.com",
-                source="fresh" if number % 2 else "site",
-            )
-        acknowledged = dict(running.acknowledged)
-    shutil.copytree(redis_files, copy)
-    for _ in range(2):
-        with run_stack(tmp_path) as running:
-            running.acknowledged = acknowledged
-            running.heal()
-            running.wait_until_idle(120)
-            running.check()
-            account = running.sandbox()
-        shutil.rmtree(redis_files)
-        shutil.copytree(copy, redis_files)
-    assert len(account["leads"]) >= 6
+    assert running.stack.redis is not None
+    files, copy = running.stack.redis.folder, tmp_path / "kept"
+    ignore = shutil.ignore_patterns("*.sock", "lock", "address")
+    running.post_until_accepted("back-warm", "back0@example.com")
+    running.wait_until_idle(60)
+    running.fault({"operation": "leads.add"}, {"kind": "answer", "status": 503})
+    for number in range(12):
+        running.post_until_accepted(
+            f"back-{number}",
+            f"back{number % 5}@example.com",
+            source="fresh" if number % 2 else "site",
+        )
+    restarted(running, lambda: shutil.copytree(files, copy, ignore=ignore))
+    running.heal()
+    settled(running)
+
+    def put_back() -> None:
+        shutil.rmtree(files)
+        shutil.copytree(copy, files)
+
+    restarted(running, put_back)
+    settled(running)
+    assert len(running.sandbox()["leads"]) >= 6
+
+
+def settled(running: RunningStack) -> None:
+    running.settle()
+    running.check()
