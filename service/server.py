@@ -8,7 +8,6 @@ import errno
 import os
 import resource
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from litestar import Litestar
 
 from service.app import create_app
 from service.context import ServiceContext, build
+from service.ports import bind_error, find_free_port
 from worker import logs
 from worker.settings.table import Settings
 
@@ -99,7 +99,7 @@ def serve(settings: Settings, make: Callable[[ServiceContext], Litestar] = creat
     logs.configure(settings.log_format, "service")
     build(settings)
     _raise_file_limit()
-    port = settings.port or _free_port(settings.host)
+    port = settings.port or find_free_port(settings.host)
     _require_port(settings.host, port)
     settings = dataclasses.replace(settings, port=port)
     structlog.get_logger().info(
@@ -134,39 +134,19 @@ def _server(settings: Settings, port: int) -> Any:
     )
 
 
-def _free_port(host: str) -> int:
-    """A port that was free a moment ago, so that several processes can share it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 def _require_port(host: str, port: int) -> None:
     """Exit with one line if the port is taken or not ours to listen on.
 
-    Without SO_REUSEPORT, so that another `leadline` there counts too. What a killed one left
-    behind is given a moment to end.
+    Another `leadline` there counts too. What a killed one left behind is given a moment to end.
     """
     deadline = time.monotonic() + PORT_PATIENCE_SECONDS
-    while error := _bind_error(host, port):
+    while error := bind_error(host, port):
         if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
             raise SystemExit(
                 f"leadline: cannot listen on {host}:{port}: {error.strerror or error};"
                 " stop what listens there, or set LEADLINE_HOST and LEADLINE_PORT"
             )
         time.sleep(0.1)
-
-
-def _bind_error(host: str, port: int) -> OSError | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error
-    return None
 
 
 def _raise_file_limit() -> None:

@@ -28,7 +28,8 @@ SERVICE = {
     "alerts": "overview",
     "checks": "sources",
     "sandbox": "",
-    "local": "sandbox",
+    "ports": "",
+    "local": "ports sandbox",
     "intake": "context sources web",
     "ops": "context overview sources web",
     "reports": "ops sources",
@@ -36,8 +37,8 @@ SERVICE = {
     "health": "context web",
     "background": "alerts context intake",
     "app": "background context docs health intake ops web",
-    "server": "app context",
-    "cli": "checks intake local ops overview reports sandbox server settings sources",
+    "server": "app context ports",
+    "cli": "checks intake local ops overview ports reports sandbox server settings sources",
 }
 WORKER = {
     "contract": "",

@@ -38,6 +38,13 @@ from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
 from worker.store.turn_lock import TurnLock
 
+log = structlog.get_logger("leadline.alerts")
+
+TICK_SECONDS = 15.0
+# How long a process stays the one that watches for all; longer than two ticks.
+TURN_MILLISECONDS = 40_000
+# The state of one machine's alerts, in the data directory.
+LOCAL_FILE = "alerts.json"
 # Dead letters that are read, newest first.
 MAX_DEAD_LETTERS = 20_000
 
@@ -78,15 +85,6 @@ def totals(connection: redis.Redis) -> dict[str, float]:
         if name == SUBMISSIONS and labels.get("outcome") == "accepted":
             accepted[labels.get("source", "")] = float(amount)
     return accepted
-
-
-TICK_SECONDS = 15.0
-# How long a process stays the one that watches for all; longer than two ticks.
-TURN_MILLISECONDS = 40_000
-# The state of one machine's alerts, in the data directory.
-LOCAL_FILE = "alerts.json"
-
-log = structlog.get_logger("leadline.alerts")
 
 
 class Monitor:

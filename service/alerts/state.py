@@ -1,4 +1,9 @@
-"""What the monitor remembers between two ticks: raised alerts, and when each source was active."""
+"""What the monitor remembers between two ticks: raised alerts, and when each source was active.
+
+An alert is sent once when its condition holds, again when it grows, and once when it has recovered;
+it never flaps. Whether a source that is usually active has fallen silent is judged by what arrived
+in the same hours of earlier days. Pure.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +14,19 @@ from msgspec import Struct, field, structs
 
 from service.alerts.conditions import Condition
 
-# An alert is sent once when its condition holds, again when it grows, and once when it has
-# recovered; it never flaps. Pure.
-
 # The least time between two messages about one condition that grows.
 RENOTIFY_SECONDS = 300.0
+
+HOUR_SECONDS = 3600
+DAY_HOURS = 24
+# Days of history that are kept.
+HISTORY_DAYS = 14
+# With fewer days of history than this, silence cannot be judged.
+MIN_DAYS = 3
+MIN_SILENT_SECONDS = 1800.0
+# Silence is unusual once this many submissions should have arrived: by chance, a source that
+# expects six receives none once in 400 times.
+MIN_EXPECTED = 6.0
 
 
 class AlertState(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -81,21 +94,6 @@ def _raise(
     notified = structs.replace(current, notified_level=condition.level, notified_at=now)
     text = condition.text[:1].upper() + condition.text[1:]
     return notified, AlertMessage(text, condition.path)
-
-
-# Whether a source that is usually active has fallen silent: what arrived is compared with the same
-# hours of earlier days. Pure.
-
-HOUR_SECONDS = 3600
-DAY_HOURS = 24
-# Days of history that are kept.
-HISTORY_DAYS = 14
-# With fewer days of history than this, silence cannot be judged.
-MIN_DAYS = 3
-MIN_SILENT_SECONDS = 1800.0
-# Silence is unusual once this many submissions should have arrived: by chance, a source that
-# expects six receives none once in 400 times.
-MIN_EXPECTED = 6.0
 
 
 def unusual_silence(hours: Mapping[int, int], last: float, now: float) -> float | None:

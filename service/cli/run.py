@@ -13,7 +13,8 @@ import click
 from service.cli import setup
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedisError
-from service.local.stack import Endpoints, LocalStack, StartError, find_free_port, leadline_argv
+from service.local.stack import Endpoints, LocalStack, StartError, leadline_argv
+from service.ports import find_free_port
 from service.settings import packaged_example, source_file
 from service.sources.fetched_records import SourceRecords
 from service.sources.schema import SourceFile

@@ -13,11 +13,10 @@ killed.
 from __future__ import annotations
 
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from msgspec import Struct
 
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
+from service.ports import bind_error, find_free_port
 from service.sandbox.settings import SandboxSettings
 from worker.encryption import Cipher
 from worker.ledger import Ledger
@@ -176,9 +176,7 @@ class LocalStack:
     def _choose_port(self, port: int, *, must: bool) -> int:
         """The port if it is free; else another, or StartError if it `must` be this one."""
         if not self._free_ports and port:
-            with suppress(OSError), socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((self._settings.host, port))
+            if bind_error(self._settings.host, port) is None:
                 return port
             if must:
                 raise StartError(
@@ -208,13 +206,6 @@ class LocalStack:
         """The ledger of this stack, to inspect it."""
         client = self._stack.enter_context(connect(self.endpoints.redis_url, timeout=5.0))
         return Ledger(client, Cipher(self._settings.encryption_keys))
-
-
-def find_free_port(host: str) -> int:
-    """A port on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def leadline_argv(*arguments: str) -> list[str]:
