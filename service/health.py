@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from litestar import Response, get, route
+from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from redis.exceptions import RedisError
@@ -116,11 +116,11 @@ def _count_findings(stored: bytes | None) -> Mapping[bool, int] | None:
 def health_routes(health: Health) -> list[HTTPRouteHandler]:
     """`/healthz`, `/readyz` and `/metrics`."""
 
-    @route("/healthz", http_method=["GET", "HEAD"], status_code=200, include_in_schema=False)
+    @pages.get_or_head("/healthz")
     async def healthz() -> Response[bytes]:
         return _json({"alive": True})
 
-    @route("/readyz", http_method=["GET", "HEAD"], status_code=200, include_in_schema=False)
+    @pages.get_or_head("/readyz")
     async def readyz() -> Response[bytes]:
         condition = await health.readiness()
         return _json(
@@ -128,7 +128,7 @@ def health_routes(health: Health) -> list[HTTPRouteHandler]:
             200 if condition.ready else 503,
         )
 
-    @get("/metrics", include_in_schema=False)
+    @pages.get_or_head("/metrics")
     async def metrics() -> Response[bytes]:
         return Response(await health.metrics(), media_type=METRICS_TYPE, headers=pages.BARE_HEADERS)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, get
+from litestar import Response, Router
 from litestar.handlers import HTTPRouteHandler
 
 from service.context import ServiceContext
@@ -43,7 +43,7 @@ def docs_routes(context: ServiceContext, api: Router) -> list[HTTPRouteHandler]:
     """`/docs`, its document and its style sheet. `api` is the operators' router."""
     documentation = Documentation(context, api)
 
-    @get(OPENAPI_PATH, include_in_schema=False)
+    @pages.get_or_head(OPENAPI_PATH)
     async def openapi_json() -> Response[bytes]:
         document = msgspec.json.encode(await documentation.read())
         return Response(
@@ -52,7 +52,7 @@ def docs_routes(context: ServiceContext, api: Router) -> list[HTTPRouteHandler]:
             headers={**pages.BARE_HEADERS, "Access-Control-Allow-Origin": "*"},
         )
 
-    @get("/docs", include_in_schema=False)
+    @pages.get_or_head("/docs")
     async def docs_page() -> Response[bytes]:
         document = await documentation.read()
         return pages.html(

@@ -12,10 +12,15 @@ from service.docs.described import (
 )
 
 METRICS_EXAMPLE = 'leadline_submissions_total{source="contact",outcome="accepted"} 118\n'
+PAGE_EXAMPLE = "<!doctype html>…"
+
+# Why the console shows the page to sign in, by its status.
+CONSOLE_REFUSALS = {"401": "nobody is signed in", "429": "too many wrong tokens"}
 
 
 def monitoring_paths() -> Json:
     """`/healthz`, `/readyz` and `/metrics`."""
+    alive = {"200": json_response("The process is alive.", "Liveness", {"alive": True})}
     ready = {
         "200": json_response(
             "Submissions can be stored.", "Readiness", {"ready": True, "degraded": []}
@@ -24,47 +29,32 @@ def monitoring_paths() -> Json:
             "They cannot.", "Readiness", {"ready": False, "degraded": ["redis", "spool"]}
         ),
     }
-    alive = {"200": json_response("The process is alive.", "Liveness", {"alive": True})}
-    metrics = {
-        "operationId": "metrics",
-        "summary": "What all processes have done",
-        "tags": ["monitoring"],
-        "responses": {"200": text_response("Prometheus text.", "text/plain", METRICS_EXAMPLE)},
-    }
+    metrics = {"200": text_response("Prometheus text.", "text/plain", METRICS_EXAMPLE)}
     return {
-        "/healthz": _with_head("healthz", "Is the process alive?", alive),
-        "/readyz": _with_head("readyz", "Can it accept durably?", ready),
-        "/metrics": {"get": metrics},
+        "/healthz": _get_and_head("healthz", "Is the process alive?", "monitoring", alive),
+        "/readyz": _get_and_head("readyz", "Can it accept durably?", "monitoring", ready),
+        "/metrics": _get_and_head("metrics", "What all processes have done", "monitoring", metrics),
     }
 
 
 def page_paths() -> Json:
     """The console's first page, and the documentation."""
-
-    def page(name: str, summary: str, content: Json, tag: str = "docs") -> Json:
-        operation = {"operationId": name, "summary": summary, "tags": [tag]}
-        return {"get": operation | {"responses": {"200": content}}}
-
-    console = page(
-        "console",
-        "The overview as a page",
-        text_response("The page.", "text/html", "<!doctype html>…"),
-        "ops",
-    )
-    console["get"]["security"] = [{"ops": []}]
-    console["get"]["responses"] |= problem_responses("not-signed-in", "not-found", "locked-out")
-    document = json_response("This document.", None, {"openapi": "3.1.0"})
+    page = {"200": text_response("The page.", "text/html", PAGE_EXAMPLE)}
+    document = {"200": json_response("This document.", None, {"openapi": "3.1.0"})}
+    style = {"200": text_response("The style sheet.", "text/css", "body { margin: 0 }")}
+    console = page | problem_responses("not-found")
+    for status, why in CONSOLE_REFUSALS.items():
+        console[status] = text_response(f"The page to sign in: {why}.", "text/html", PAGE_EXAMPLE)
     return {
-        "/ops": console,
-        "/docs": page(
-            "docs", "This page", text_response("The page.", "text/html", "<!doctype html>…")
-        ),
-        "/docs/openapi.json": page("openapi", "This document", document),
-        "/docs/style.css": page(
-            "style",
-            "The style of the pages",
-            text_response("The style sheet.", "text/css", "body { margin: 0 }"),
-        ),
+        "/ops": {
+            method: operation | {"security": [{"ops": []}]}
+            for method, operation in _get_and_head(
+                "console", "The overview as a page", "ops", console
+            ).items()
+        },
+        "/docs": _get_and_head("docs", "This page", "docs", page),
+        "/docs/openapi.json": _get_and_head("openapi", "This document", "docs", document),
+        "/docs/style.css": _get_and_head("style", "The style of the pages", "docs", style),
     }
 
 
@@ -75,11 +65,12 @@ def monitoring_schemas() -> Json:
     return {"Readiness": object_schema(readiness), "Liveness": object_schema({"alive": flag})}
 
 
-def _with_head(name: str, summary: str, responses: Json) -> Json:
+def _get_and_head(name: str, summary: str, tag: str, responses: Json) -> Json:
+    """A path whose HEAD answers like its GET, without the body."""
     bodiless = {
         status: {"description": response["description"]} for status, response in responses.items()
     }
-    shared = {"summary": summary, "tags": ["monitoring"]}
+    shared = {"summary": summary, "tags": [tag]}
     return {
         "get": {"operationId": name, "responses": responses} | shared,
         "head": {"operationId": f"{name}-head", "responses": bodiless} | shared,

@@ -43,7 +43,7 @@ def check_body_headers(request: InboundRequest, limit: int) -> None:
 
 
 def too_large(limit: int) -> HttpProblem:
-    return HttpProblem("too-large", f"This source takes up to {limit} bytes.", headers=_CLOSE)
+    return HttpProblem("too-large", f"The body may have at most {limit} bytes.", headers=_CLOSE)
 
 
 async def read_body(receive: Receive, limit: int, seconds: float = BODY_TIMEOUT_SECONDS) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Response, get
+from litestar import Response, route
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_PATH = "/docs/style.css"
@@ -51,8 +51,13 @@ def html(
     )
 
 
-@get(STYLE_PATH, include_in_schema=False, sync_to_thread=False)
-def stylesheet() -> Response[bytes]:
+def get_or_head(path: str) -> route:
+    """The decorator of a handler for GET; HEAD answers alike, without the body."""
+    return route(path, http_method=["GET", "HEAD"], status_code=200, include_in_schema=False)
+
+
+@get_or_head(STYLE_PATH)
+async def stylesheet() -> Response[bytes]:
     return Response(
         (TEMPLATES / "style.css").read_bytes(),
         media_type="text/css",

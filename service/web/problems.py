@@ -111,7 +111,7 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "too-large": ProblemKind(
         413,
         "The body is too large",
-        "Stay below `max_body` of the source, 256 KiB unless it says otherwise.",
+        "Send at most 256 KiB, or what `max_body` of the source allows.",
         is_default=True,
     ),
     "media-type": ProblemKind(

@@ -96,8 +96,14 @@ def test_every_route_is_documented_and_every_documented_route_is_there(
     }
     of_sources = {f"/in/{source.name}" for source in SOURCES}
     documented = {(path, method) for path, method in operations(document) if path not in of_sources}
-    assert documented - {("/ops", "get")} == real
+    assert documented - {("/ops", "get"), ("/ops", "head")} == real
     assert of_sources <= set(document["paths"])
+
+
+def test_the_page_to_sign_in_is_documented_as_a_page(document: dict[str, Any]) -> None:
+    """Without a session the console answers 401 with HTML, and the document says so."""
+    responses = operations(document)["/ops", "get"]["responses"]
+    assert list(responses["401"]["content"]) == list(responses["429"]["content"]) == ["text/html"]
 
 
 def test_operation_names_are_unique(document: dict[str, Any]) -> None:

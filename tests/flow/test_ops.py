@@ -51,6 +51,17 @@ def test_only_the_right_token_opens(world: World) -> None:
                 assert answer.headers["www-authenticate"] == 'Bearer realm="Leadline"'
 
 
+@pytest.mark.parametrize("path", ["/ops", "/ops/leads", "/ops/sign-in", "/docs", "/metrics"])
+def test_head_answers_like_get(world: World, path: str) -> None:
+    """HEAD gives the status and the type of GET without its body, signed in or not."""
+    for headers in ({}, BEARER):
+        seen = world.client.get(path, headers=headers)
+        head = world.client.head(path, headers=headers)
+        assert head.status_code == seen.status_code
+        assert head.headers["content-type"] == seen.headers["content-type"]
+        assert head.content == b""
+
+
 def test_the_overview_is_the_contracts(world: World) -> None:
     """The JSON has the keys that programs rely on, and counts what was accepted."""
     world.post("contact")

@@ -153,6 +153,36 @@ def test_a_wrong_body_is_refused(desk: Desk) -> None:
         assert desk.state(name) is State.DEAD
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("pause", b'{"reason": 7}', "reason"),
+        ("pause", b'{"why": ""}', "why"),
+        ("pause", b"[]", ""),
+        ("erase", b"{}", "email"),
+        ("bulk", b'{"expect": 1}', "action"),
+        ("bulk", b'{"action": "retry", "expect": 1, "filter": {"state": 7}}', "filter.state"),
+        ("bulk", b'{"action": "retry", "expect": 1, "filter": {"colour": ""}}', "filter.colour"),
+        (
+            "bulk",
+            b'{"action": "retry", "expect": 1, "filter": {"state": "asleep"}}',
+            "filter.state",
+        ),
+        ("bulk", b'{"action": "retry", "expect": 1, "filter": {"q": "state:x"}}', "filter.q"),
+    ],
+)
+def test_a_wrong_body_names_the_field(desk: Desk, path: str, body: bytes, field: str) -> None:
+    """A fault names its field by the whole path, also one that is missing or unknown."""
+    answer = desk.as_(OPERATOR, "POST", path, content=body)
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+def test_a_body_that_is_too_large_is_not_a_source_s(desk: Desk) -> None:
+    """The limit is told without a source, of which the operators' calls have none."""
+    answer = desk.as_(OPERATOR, "POST", "pause", content=b'"' + b"x" * 300_000 + b'"')
+    assert answer.json()["detail"] == "The body may have at most 262144 bytes."
+
+
 def test_no_body_is_an_empty_one(desk: Desk) -> None:
     """A call that needs to say nothing may say nothing."""
     assert (

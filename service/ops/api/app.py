@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from worker.errors import LeadlineError
 from worker.settings.types import OpsToken
 
 PATH = "/ops/api"
+# How msgspec names a field that should not be there, or should.
+_NAMED_FIELD = re.compile(r"(?:unknown|missing required) field `(.*)`", re.DOTALL)
 SECURITY = [{"ops": list[str]()}]
 
 
@@ -42,10 +45,7 @@ class ApiRequest(Request[Any, Any, Any]):
         try:
             return msgspec.json.decode(await self.body(), type=field.annotation if field else Any)
         except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(" - at `$.")
-            unknown = message.partition("unknown field `")[2].rstrip("`")
-            fault = FieldError(unknown or path.rstrip("`"), message)
-            raise HttpProblem("value", errors=[fault]) from None
+            raise HttpProblem("value", errors=[_find_fault(error)]) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             raise HttpProblem("unreadable", "The body is not JSON in UTF-8.") from None
 
@@ -90,6 +90,14 @@ def api_router(auth: OpsAuth, queries: SubmissionQueries, actions: Actions) -> R
         security=SECURITY,
         tags=["ops"],
     )
+
+
+def _find_fault(error: msgspec.ValidationError) -> FieldError:
+    """The field at fault by its whole path, such as `filter.state`; empty for the body itself."""
+    message, _, path = str(error).partition(" - at `$.")
+    named = _NAMED_FIELD.search(message)
+    parts = [path.rstrip("`"), named[1] if named else ""]
+    return FieldError(".".join(part for part in parts if part), message)
 
 
 def _add_headers(response: Response[Any]) -> Response[Any]:

@@ -19,6 +19,7 @@ from service.ops.console.overview import OverviewPage
 from service.ops.console.page import Console, PageHandler, see_other, sign_in_page
 from service.ops.console.urls import AUDIT_URL, BULK_URL, HOME_URL, SIGN_IN_URL, safe_back_url
 from service.ops.queries import SubmissionQueries
+from service.web.pages import get_or_head
 from service.web.problems import HttpProblem
 
 # How long a page waits for the search index before it shows what is loaded.
@@ -73,7 +74,7 @@ def console_routes(
 
 
 def _get_route(console: Console, path: str, handler: PageHandler) -> HTTPRouteHandler:
-    @get(path, include_in_schema=False)
+    @get_or_head(path)
     async def show(request: HttpRequest) -> Response[bytes]:
         return await console.show(request, handler)
 
@@ -89,7 +90,7 @@ def _post_route(console: Console, path: str, handler: PageHandler) -> HTTPRouteH
 
 
 def _session_routes(console: Console) -> list[HTTPRouteHandler]:
-    @get(SIGN_IN_URL, include_in_schema=False)
+    @get_or_head(SIGN_IN_URL)
     async def show_sign_in(request: HttpRequest) -> Response[bytes]:
         notice = NOTICES.get(request.query_params.get("notice", ""), "")
         return sign_in_page(
@@ -136,7 +137,7 @@ def _close_bulk_route() -> HTTPRouteHandler:
 
 
 def _static_route() -> HTTPRouteHandler:
-    @get(rendering.STATIC_PATH + "/{name:str}", include_in_schema=False)
+    @get_or_head(rendering.STATIC_PATH + "/{name:str}")
     async def static(request: HttpRequest) -> Response[bytes]:
         name = request.path_params["name"]
         if name not in rendering.MEDIA_TYPES:

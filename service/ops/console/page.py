@@ -228,7 +228,7 @@ class Console:
     def _refuse_stranger(self, http_request: HttpRequest, problem: HttpProblem) -> Response[bytes]:
         if problem.kind not in ("not-signed-in", "locked-out"):
             return problem_response(problem, request_id(http_request.scope), page=True)
-        back_url = url_of(http_request) if http_request.method == "GET" else HOME_URL
+        back_url = url_of(http_request) if http_request.method in ("GET", "HEAD") else HOME_URL
         return sign_in_page(problem, back_url=back_url)
 
     # -- rendering a page

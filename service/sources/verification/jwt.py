@@ -53,7 +53,7 @@ def verify_jwt(
     must show that the token is fresh, so that an intercepted one does not work forever.
     """
     value = header_value(request, rules.header or DEFAULT_HEADER) or ""
-    token = value.removeprefix("Bearer ").strip()
+    token = (value[7:] if value[:7].lower() == "bearer " else value).strip()
     if token.count(".") != 2 or len(token) > MAX_TOKEN_CHARS:
         return rejected("the token is missing")
     reason = "no secret is set"

@@ -37,7 +37,7 @@ _TOKEN_FIELD = re.compile(
     re.IGNORECASE,
 )
 _LISTED = re.compile(r"[A-Za-z][A-Za-z0-9_]*=[^,\s]+(?:,\s*[A-Za-z][A-Za-z0-9_]*=[^,\s]+)+")
-_JWT = re.compile(r"(?:Bearer )?(eyJ[\w-]+\.[\w-]+\.[\w-]+)")
+_JWT = re.compile(r"(?i:Bearer )?(eyJ[\w-]+\.[\w-]+\.[\w-]+)")
 _PREFIX = re.compile(r"(?:(?:hmac-)?sha-?(?:1|256)|v[0-9])=", re.IGNORECASE)
 # Bytes of a digest -> algorithm.
 _DIGESTS = {32: "sha256", 20: "sha1"}

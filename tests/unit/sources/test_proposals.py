@@ -254,6 +254,10 @@ SCHEMES: list[tuple[dict[str, str], dict[str, Any]]] = [
         {"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjF9.c2ln"},
         {"scheme": "jwt", "header": None},
     ),
+    (
+        {"Authorization": "bearer eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjF9.c2ln"},
+        {"scheme": "jwt", "header": None},
+    ),
     ({"X-Jwt": "eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjF9.c2ln"}, {"scheme": "jwt", "header": "X-Jwt"}),
     ({"Authorization": "Bearer s3cret"}, {"scheme": "token", "header": "Authorization"}),
     ({"X-Api-Key": "s3cret"}, {"scheme": "token", "header": "X-Api-Key"}),

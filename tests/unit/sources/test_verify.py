@@ -185,6 +185,8 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
     [
         (build_token({"iss": "netlify", "sha256": DIGEST}), True),
         ("Bearer " + build_token({"sha256": DIGEST.upper()}), True),
+        ("bearer " + build_token({"sha256": DIGEST}), True),
+        ("Basic " + build_token({"sha256": DIGEST}), False),
         (build_token({"sha256": DIGEST}, secret="other"), False),
         (build_token({"sha256": "0" * 64}), False),
         (build_token({"sha256": DIGEST}, head={"alg": "none"}), False),
