@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import gc
 import os
+import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager as AsyncContext
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, cast
 
 import hypothesis
 import pytest
@@ -24,6 +27,8 @@ from worker.store.connection import connect, connect_async
 # The tests start hundreds of Python processes: whatever the environment says, each file is compiled once.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Each HTTP client reads all certificates that the machine trusts, though it hardly ever speaks TLS: they are read once.
+ssl.create_default_context = cast(Any, cache(ssl.create_default_context))
 
 hypothesis.settings.register_profile(
     "leadline", deadline=None, derandomize=bool(os.environ.get("CI"))
