@@ -53,15 +53,20 @@ class Scan:
 
 
 def scan(
-    environment: CrashEnvironment, scenario: Scenario, every: int = 1, *, first: bool = False
+    environment: CrashEnvironment,
+    scenario: Scenario,
+    every: int = 1,
+    *,
+    start: int = 1,
+    first: bool = False,
 ) -> Scan:
-    """Walk through a scenario on both sides, at every `every`-th point; with `first` only until something is
-    wrong.
+    """Walk through a scenario on both sides, at every `every`-th point from `start` on; with `first` only until
+    something is wrong.
     """
     began = time.monotonic()
     result = Scan(scenario.name)
     for side in Side:
-        for at in range(1, MAX_POINTS * every, every):
+        for at in range(start, MAX_POINTS * every, every):
             scenario.set_up(environment)
             report = environment.victim.perform(
                 structs.replace(scenario.build_task(environment), side=side, point=at)

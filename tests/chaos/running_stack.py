@@ -126,14 +126,18 @@ class RunningStack:
         )
         return alive.status_code, ready.status_code, ready.json()["degraded"]
 
+    def serves(self) -> bool:
+        """Whether the service is up and has nothing to complain of."""
+        with suppress(httpx.HTTPError):
+            return self.health() == (200, 200, [])
+        return False
+
     def is_well(self) -> bool:
-        """Whether every process is alive, the service has nothing to complain of and a worker is
-        known.
-        """
+        """The same, with every process alive and a worker known."""
         with suppress(httpx.HTTPError):
             return (
                 {"serve", "work"} <= self.stack.pids.keys()
-                and self.health() == (200, 200, [])
+                and self.serves()
                 and self.metric("leadline_workers") > 0
             )
         return False

@@ -13,10 +13,10 @@ def test_a_storm_of_kills_loses_nothing_and_doubles_nothing(tmp_path: Path) -> N
     """Services, workers and Redis killed and stopped under load: what was acknowledged has one
     effect, what was refused none.
     """
-    plan = Plan(seed=1, submissions=60, kills=6, gap=(0.3, 1.5), longest_stop=4.0, quiet=120.0)
+    plan = Plan(seed=1, submissions=40, kills=4, gap=(0.3, 1.5), longest_stop=4.0, quiet=120.0)
     outcome = run(plan, tmp_path)
     assert not outcome.violations, report(outcome, tmp_path)
-    assert outcome.acknowledged >= 50
+    assert outcome.acknowledged >= 30
     assert outcome.refused >= 1
-    assert outcome.created + outcome.labelled + outcome.dead >= 40
-    assert outcome.kills == 6
+    assert outcome.created + outcome.labelled + outcome.dead >= 25
+    assert outcome.kills == 4

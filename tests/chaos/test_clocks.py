@@ -54,7 +54,7 @@ def taken(running: RunningStack, url: str, key: str, email: str) -> None:
         submission_id[0] = posted(running, url, key, email)
         return submission_id[0] is not None
 
-    assert eventually(once)
+    assert eventually(once, 180)
     assert running.acknowledged.setdefault(key, str(submission_id[0])) == submission_id[0], (
         "one key, two submissions"
     )

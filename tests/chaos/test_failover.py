@@ -26,7 +26,7 @@ from worker.store.connection import connect
 
 pytestmark = pytest.mark.timeout(600)
 
-RATE = 20.0
+RATE = 10.0
 HEALED_SECONDS = 60.0
 """From the failover to the last delivery."""
 

@@ -21,7 +21,7 @@ from tests.polling import eventually
 pytestmark = [pytest.mark.timeout(600), linux]
 
 SMALLEST_PIPE = 4096
-LINES = 20
+LINES = 5
 """How many lines a process keeps here for a reader that does not come; otherwise ten thousand."""
 
 

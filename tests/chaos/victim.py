@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import msgspec
 import rq
@@ -33,6 +34,7 @@ from tests.flow.conftest import Pipeline
 from worker import jobs
 from worker.erasure.erasure import erase
 from worker.erasure.retention import RetentionSweep
+from worker.pipedrive.client import build_tls
 from worker.queue.rq_queue import open_queue
 from worker.queue.rq_worker import SlotWorker
 from worker.settings.table import Settings
@@ -186,7 +188,7 @@ def _drain(task: Task, _: CrashPoints, __: int) -> None:
         await context.acceptor.start()
         deadline = time.monotonic() + 10
         while (await asyncio.to_thread(spool.adopt) or spool.count) and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await context.acceptor.stop()
@@ -244,10 +246,16 @@ def perform_in_child(task: Task) -> TaskReport:
     )
 
 
+def _share_tls_context() -> None:
+    """Make it once for all children: it takes longer than the way to most points."""
+    mock.patch("worker.delivery.client_factory.build_tls", return_value=build_tls()).start()
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--once"]:
         perform(msgspec.json.decode(sys.argv[2], type=Task), os.dup(1))
         return
+    _share_tls_context()
     for line in sys.stdin.buffer:
         try:
             report = perform_in_child(msgspec.json.decode(line, type=Task))
