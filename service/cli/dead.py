@@ -115,7 +115,7 @@ def retry(submission_ids: tuple[str, ...], request: BulkRequest, edits: tuple[st
 def edit(submission_id: str, edits: tuple[str, ...]) -> None:
     """Mend fields of one lead and deliver it again."""
     if not edits:
-        raise click.UsageError("name the fields to mend: --set FIELD=VALUE")
+        raise click.UsageError("name the fields to change: --set FIELD=VALUE")
     changes = dict(map(parse_edit, edits))
     with decisions.open_actions([State.DEAD]) as actions:
         by = setup.operator_name()

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, structs
 
-from service.ops.exceptions import EmptyFilter, NotFound, NothingToMend
+from service.ops.exceptions import EmptyFilter, NotFound, NothingToEdit
 from service.ops.filters import Filter, parse_states
 from service.ops.schemas import BulkStatus, CauseCard, Page
 from service.overview import LEAD_TOKENS, Paused
@@ -163,7 +163,7 @@ class Actions:
         """Deliver a dead letter again, with its lead edited first where there is an edit.
 
         `if_updated_at` is the `updated_at` that the person saw. Raises `NotFound`, `NotAllowed`,
-        `Overtaken` where it changed since, `EditError` with the fields, `NothingToMend`.
+        `Overtaken` where it changed since, `EditError` with the fields, `NothingToEdit`.
         """
         return self._replay(submission_id, by, "retry", edit, if_updated_at)
 
@@ -229,7 +229,7 @@ class Actions:
                 if record.unreadable
                 else "erased"
             )
-            raise NothingToMend(f"{submission_id} has no content to mend: it is {state}")
+            raise NothingToEdit(f"{submission_id} has no content to edit: it is {state}")
         return apply_edit(record.lead or Lead(), clean_edit(edit)), record.updated_at
 
     def _find_record(self, submission_id: str) -> Record:

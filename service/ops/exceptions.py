@@ -22,10 +22,10 @@ class NotFound(LeadlineError):
     code = "not-found"
 
 
-class NothingToMend(LeadlineError):
+class NothingToEdit(LeadlineError):
     """The submission's content is erased, or encrypted under a key that this process lacks."""
 
-    code = "nothing-to-mend"
+    code = "nothing-to-edit"
 
 
 class EmptyFilter(LeadlineError):
@@ -97,7 +97,7 @@ _PROBLEMS: dict[type[Exception], Callable[[Any], HttpProblem]] = {
     NotFound: lambda error: HttpProblem("not-found", f"{error}."),
     Overtaken: _overtaken,
     NotAllowed: _not_allowed,
-    NothingToMend: lambda error: HttpProblem("state", f"{error}."),
+    NothingToEdit: lambda error: HttpProblem("state", f"{error}."),
     EditError: _wrong_edit,
     EmptyFilter: lambda _: HttpProblem("filter"),
     CountDiffers: _count_differs,

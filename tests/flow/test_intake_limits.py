@@ -14,20 +14,13 @@ import redis.asyncio as redis_asyncio
 from service.sources.schema import Rate
 from service.web.client_address import client_address, rate_limit_address
 from service.web.rate_limit import MAX_LOCAL_ADDRESSES, AddressRateLimiter
+from tests.settable_clock import SettableClock
 from worker.accept.breaker import Breaker
 from worker.store import keys
 from worker.store.connection import connect_async
 
 Clients = Callable[[], AbstractAsyncContextManager[redis_asyncio.Redis]]
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_the_count_is_exact_when_many_ask_at_once(aredis: Clients) -> None:
@@ -88,7 +81,7 @@ def test_without_redis_each_process_counts_for_itself(tmp_path: object) -> None:
 
     Redis is not asked each time.
     """
-    clock = Clock()
+    clock = SettableClock(1000.0)
 
     async def ask() -> list[float]:
         async with connect_async(f"unix://{tmp_path}/none.sock") as store:
@@ -140,7 +133,7 @@ def test_what_a_process_remembers_is_bounded(tmp_path: object) -> None:
     async def ask() -> int:
         async with connect_async(f"unix://{tmp_path}/none.sock") as store:
             limiter, rate = (
-                AddressRateLimiter(store, Breaker(store), Clock()),
+                AddressRateLimiter(store, Breaker(store), SettableClock(1000.0)),
                 Rate(count=1, seconds=10.0),
             )
             for n in range(MAX_LOCAL_ADDRESSES + 10):

@@ -55,10 +55,10 @@ def test_only_the_right_token_opens(world: World) -> None:
 def test_head_answers_like_get(world: World, path: str) -> None:
     """HEAD gives the status and the type of GET without its body, signed in or not."""
     for headers in ({}, BEARER):
-        seen = world.client.get(path, headers=headers)
+        page = world.client.get(path, headers=headers)
         head = world.client.head(path, headers=headers)
-        assert head.status_code == seen.status_code
-        assert head.headers["content-type"] == seen.headers["content-type"]
+        assert head.status_code == page.status_code
+        assert head.headers["content-type"] == page.headers["content-type"]
         assert head.content == b""
 
 

@@ -19,6 +19,7 @@ from msgspec import structs
 from tests.polling import eventually
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
+from tests.settable_clock import SettableClock
 from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Attempt, Cause, Lead, Raw, State, Submission
@@ -55,21 +56,13 @@ RETENTION = {
 CAUSE = Cause(step="lead", code="invalid", detail="“ada@example.com” is no e-mail")
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(NOW)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
+def ledger(redis: redis_py.Redis, clock: SettableClock) -> Ledger:
     return Ledger(redis, Cipher(()), clock)
 
 
@@ -197,7 +190,7 @@ def test_a_lead_made_meanwhile_is_told(ledger: Ledger, store: Callable[..., str]
 
 
 def test_a_create_that_is_never_answered_is_told_as_unknown(
-    ledger: Ledger, store: Callable[..., str], clock: Clock
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """Where a create was never answered, a person is told how to look for it."""
     mine = put(ledger, store, State.DELIVERING)
@@ -281,7 +274,11 @@ def test_by_phone_and_by_id(ledger: Ledger, store: Callable[..., str], typed: st
 
 
 def test_a_redelivery_is_known_and_stores_nothing(
-    ledger: Ledger, store: Callable[..., str], aredis: Client, redis: redis_py.Redis, clock: Clock
+    ledger: Ledger,
+    store: Callable[..., str],
+    aredis: Client,
+    redis: redis_py.Redis,
+    clock: SettableClock,
 ) -> None:
     """The same event again is still a duplicate; another event of the person is a new submission."""
     first = store(key="e1")
@@ -296,7 +293,9 @@ def test_a_redelivery_is_known_and_stores_nothing(
     assert not erase_if_marked(ledger, record)
 
 
-def test_who_stood_behind_is_woken(ledger: Ledger, store: Callable[..., str], clock: Clock) -> None:
+def test_who_stood_behind_is_woken(
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
+) -> None:
     """The next in the queue behind the erased one goes at once."""
     line = keys.DEFAULT_ACCOUNT.person_queue("organization", "acme")
     mine, other = store(email="ada@example.com"), store(email="bob@example.com")
@@ -422,7 +421,11 @@ def test_what_cannot_be_looked_through_is_said(
 
 @pytest.mark.parametrize("state", list(RETENTION))
 def test_content_goes_when_its_time_is_over(
-    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock, state: State
+    ledger: Ledger,
+    store: Callable[..., str],
+    redis: redis_py.Redis,
+    clock: SettableClock,
+    state: State,
 ) -> None:
     """Each final state has its own retention; then only the receipt stays, and then nothing."""
     mine = put(ledger, store, state)
@@ -451,7 +454,7 @@ BEAT = 60.0
 
 
 def test_a_backlog_goes_in_portions(
-    ledger: Ledger, aredis: Client, redis: redis_py.Redis, clock: Clock
+    ledger: Ledger, aredis: Client, redis: redis_py.Redis, clock: SettableClock
 ) -> None:
     """However much is due, one run takes a bounded part, and the next follows at once."""
     total = MAX_PER_TICK + 20
@@ -467,7 +470,7 @@ def test_a_backlog_goes_in_portions(
 
 
 def test_the_file_is_written_anew_within_a_day(
-    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: Clock
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis, clock: SettableClock
 ) -> None:
     """What was erased leaves Redis's file too, at most once a day, and only if something went."""
     parts = Path(cast("dict[str, str]", redis.config_get("dir"))["dir"], "appendonlydir")
@@ -504,7 +507,7 @@ def test_a_redis_that_refuses_is_asked_again_soon(
     ledger: Ledger,
     store: Callable[..., str],
     redis: redis_py.Redis,
-    clock: Clock,
+    clock: SettableClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is erased during a rewrite may be in the new file, so another follows in minutes."""
@@ -520,7 +523,9 @@ def test_a_redis_that_refuses_is_asked_again_soon(
     assert 0 < redis.ttl(keys.REWRITE_ASKED) <= REWRITE_RETRY_SECONDS
 
 
-def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., str]) -> None:
+def test_workers_take_turns(
+    ledger: Ledger, clock: SettableClock, store: Callable[..., str]
+) -> None:
     """Several worker processes do not do the same work at the same time."""
     put(ledger, store, State.IGNORED)
     clock.now += 8 * DAY
@@ -528,7 +533,7 @@ def test_workers_take_turns(ledger: Ledger, clock: Clock, store: Callable[..., s
 
 
 def test_a_clock_set_ahead_erases_nothing(
-    ledger: Ledger, clock: Clock, store: Callable[..., str]
+    ledger: Ledger, clock: SettableClock, store: Callable[..., str]
 ) -> None:
     """With Redis's clock a year ahead nothing is erased while the worker's own clock is right."""
     mine = put(ledger, store, State.QUARANTINED)
@@ -541,7 +546,7 @@ def test_a_clock_set_ahead_erases_nothing(
 
 
 def test_what_moved_meanwhile_is_left(
-    ledger: Ledger, store: Callable[..., str], clock: Clock
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """One that a person brought back a moment ago is kept, though it was listed as due."""
     mine = put(ledger, store, State.DISCARDED)

@@ -12,6 +12,7 @@ from ulid import ULID
 
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
+from tests.settable_clock import SettableClock
 from worker.contract import MOVES, VERSION, Attempt, Cause, Lead, State, Submission
 from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
@@ -26,23 +27,13 @@ CAUSE = Cause(step="lead", code="invalid", detail="no")
 CALL = Attempt(at=1.0, step="persons.search", outcome="ok", status=200)
 
 
-class Clock:
-    """Tells the time that the test sets."""
-
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> SettableClock:
+    return SettableClock(1_800_000_000.0)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
+def ledger(redis: redis_py.Redis, clock: SettableClock) -> Ledger:
     return Ledger(redis, Cipher(()), clock)
 
 
@@ -109,7 +100,7 @@ def test_nothing_arrives_in_a_state_that_only_deliveries_reach(
 
 
 def test_a_fact_is_kept_even_when_the_lease_is_lost(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """An id that an announced create brought is written down although the worker lost its lease
     meanwhile.
@@ -126,7 +117,7 @@ def test_a_fact_is_kept_even_when_the_lease_is_lost(
 
 
 def test_a_late_fact_does_not_overwrite_who_went_on(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """Once another worker announced the step for itself, the first one's late answer is refused."""
     mine = store()
@@ -145,7 +136,7 @@ def test_a_late_fact_does_not_overwrite_who_went_on(
 
 
 def test_an_abandoned_submission_comes_back(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """When its lease runs out, the sweeper queues it again, not before."""
     mine = store()
@@ -161,7 +152,7 @@ def test_an_abandoned_submission_comes_back(
 
 
 def test_what_kills_its_workers_is_set_aside(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """After the third worker that died of it, a submission is a dead letter that says so; its line
     is free again.
@@ -233,7 +224,7 @@ def test_a_line_left_by_the_dead_is_passed_over(
 
 @pytest.mark.parametrize("announced", [False, True])
 def test_who_is_left_for_a_newer_worker_holds_the_line_only_with_a_create(
-    announced: bool, ledger: Ledger, store: Callable[..., str], redis: Any, clock: Clock
+    announced: bool, ledger: Ledger, store: Callable[..., str], redis: Any, clock: SettableClock
 ) -> None:
     """A newer worker may never come again: others of the person wait for its submission only where
     it may have made something.
@@ -312,7 +303,7 @@ def test_a_known_organisation_needs_no_line(
 
 
 def test_a_wait_ends_when_its_time_comes(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """A retry is queued again at its time, not before, and keeps its count."""
     mine = store()
@@ -346,7 +337,7 @@ def test_a_pause_stops_new_deliveries_until_resumed(
 
 
 def test_a_timed_gate_opens_by_itself(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """After a rate limit everybody waits until its reset, and no longer."""
     mine = store()
@@ -360,7 +351,7 @@ def test_a_timed_gate_opens_by_itself(
 
 
 def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """After refused credentials one submission tries; only when it is delivered do the others
     follow.
@@ -381,7 +372,7 @@ def test_a_probed_gate_lets_one_through_and_opens_on_its_success(
 
 
 def test_a_failed_probe_keeps_the_gate_closed(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """When the one that tried fails the same way, everybody waits for the next try."""
     mine = store()
@@ -400,7 +391,7 @@ def test_a_failed_probe_keeps_the_gate_closed(
 
 
 def test_one_refusal_met_by_many_at_once_is_one(
-    ledger: Ledger, store: Callable[..., str], clock: Clock
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """However many deliveries in hand meet the same refusal, the gate is tried as soon as after
     one.
@@ -415,7 +406,7 @@ def test_one_refusal_met_by_many_at_once_is_one(
 
 
 def test_a_short_wait_does_not_open_a_longer_one(
-    ledger: Ledger, store: Callable[..., str], clock: Clock
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """A rate limit met by a delivery in hand leaves a block in force, and a block takes the place
     of a rate limit.
@@ -431,7 +422,7 @@ def test_a_short_wait_does_not_open_a_longer_one(
 
 
 def test_who_waits_in_line_does_not_try_the_gate(
-    ledger: Ledger, store: Callable[..., str], clock: Clock
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """The one that tries the gate is one that really goes out: those in line behind another leave
     it to the next.
@@ -449,7 +440,7 @@ def test_who_waits_in_line_does_not_try_the_gate(
 
 
 def test_resuming_tries_a_refused_gate_with_one(
-    ledger: Ledger, store: Callable[..., str], clock: Clock
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """An operator's resume lets one submission try at once; the others wait for what becomes of
     it.
@@ -465,7 +456,7 @@ def test_resuming_tries_a_refused_gate_with_one(
 
 
 def test_a_death_without_a_call_does_not_open_the_gate(
-    ledger: Ledger, store: Callable[..., str], clock: Clock
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """A submission that dies of the source file has not tried whether Pipedrive answers."""
     mine = store()
@@ -477,7 +468,7 @@ def test_a_death_without_a_call_does_not_open_the_gate(
 
 
 def test_a_death_without_a_call_lets_the_next_one_try_at_once(
-    ledger: Ledger, store: Callable[..., str], redis: Any, clock: Clock
+    ledger: Ledger, store: Callable[..., str], redis: Any, clock: SettableClock
 ) -> None:
     """However many die of the source file first, the gate opens as soon as one was delivered."""
     names = [store() for _ in range(5)]
@@ -568,7 +559,7 @@ def test_the_timeline_tells_the_whole_life(ledger: Ledger, store: Callable[..., 
 
 
 def test_a_lost_queue_is_rebuilt_from_the_ledger(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """When RQ's keys are gone, what is queued in the ledger gets new jobs."""
     mine = store()
@@ -580,7 +571,7 @@ def test_a_lost_queue_is_rebuilt_from_the_ledger(
 
 
 def test_the_newest_go_first_when_the_days_tokens_are_back(
-    ledger: Ledger, store: Callable[..., str], clock: Clock, redis: Any
+    ledger: Ledger, store: Callable[..., str], clock: SettableClock, redis: Any
 ) -> None:
     """What waits for the day's tokens goes by receipt, the newest first, before everything else
     that is due.
@@ -605,7 +596,7 @@ def test_the_newest_go_first_when_the_days_tokens_are_back(
 
 
 def test_a_life_of_many_waits_stays_short(
-    clock: Clock, ledger: Ledger, store: Callable[..., str]
+    clock: SettableClock, ledger: Ledger, store: Callable[..., str]
 ) -> None:
     """The timeline holds the first moment and the newest 199, however often a submission waits."""
     mine = store()
@@ -625,7 +616,7 @@ def test_records_come_the_newest_first(ledger: Ledger, store: Callable[..., str]
 
 
 def test_what_a_dead_worker_left_between_queue_and_slot_is_cleared(
-    ledger: Ledger, redis: Any, clock: Clock
+    ledger: Ledger, redis: Any, clock: SettableClock
 ) -> None:
     """A job that stays in RQ's intermediate list is cleared away; one that was just taken is left
     alone.
@@ -642,7 +633,7 @@ def test_what_a_dead_worker_left_between_queue_and_slot_is_cleared(
 
 
 def test_one_process_sweeps_at_a_time(
-    ledger: Ledger, redis: Any, store: Callable[..., str], clock: Clock
+    ledger: Ledger, redis: Any, store: Callable[..., str], clock: SettableClock
 ) -> None:
     """A second sweeper leaves the beat to the first as long as that one beats."""
     mine = store()

@@ -18,7 +18,8 @@ import pytest
 
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from tests.redis.test_ledger import CALL, CAUSE, Clock
+from tests.redis.test_ledger import CALL, CAUSE
+from tests.settable_clock import SettableClock
 from worker.contract import MOVES, WORKING, State
 from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed
@@ -36,7 +37,11 @@ class World:
     """Everything random comes from `dice`."""
 
     def __init__(self, redis: Any, aredis: Client, seed: int) -> None:
-        self.redis, self.dice, self.clock = redis, random.Random(seed), Clock()
+        self.redis, self.dice, self.clock = (
+            redis,
+            random.Random(seed),
+            SettableClock(1_800_000_000.0),
+        )
         self.ledger = Ledger(redis, Cipher(()), self.clock)
         self.sweeper = Sweeper(self.ledger, open_queue(redis))
         self.held: dict[str, str] = {}

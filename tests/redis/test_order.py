@@ -15,7 +15,7 @@ import redis as redis_py
 
 from tests.redis.store import submission
 from tests.redis.test_accept import accept, accepting
-from tests.redis.test_ledger import Clock
+from tests.settable_clock import SettableClock
 from worker.accept.acceptor import BACKFILL_AFTER_SECONDS
 from worker.accept.encoding import encode_submission
 from worker.contract import Precedence, State, Submission
@@ -32,12 +32,12 @@ FORM, WEBHOOK, BACKFILL = Precedence
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock(NOW)
+def clock() -> SettableClock:
+    return SettableClock(NOW)
 
 
 @pytest.fixture
-def ledger(redis: redis_py.Redis, clock: Clock) -> Ledger:
+def ledger(redis: redis_py.Redis, clock: SettableClock) -> Ledger:
     return Ledger(redis, Cipher(()), clock)
 
 
@@ -94,7 +94,7 @@ GATES: dict[str, Callable[[Ledger, str], None]] = {
 
 @pytest.mark.parametrize("gate", GATES)
 def test_after_a_wait_fresh_leads_go_before_replays_and_backfill(
-    gate: str, clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+    gate: str, clock: SettableClock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """Forms, webhooks, retries that are due, then what was replayed or came late; within each the
     oldest first.
@@ -117,7 +117,7 @@ def test_after_a_wait_fresh_leads_go_before_replays_and_backfill(
 
 
 def test_when_the_days_tokens_are_back_the_newest_form_goes_first(
-    clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+    clock: SettableClock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """Who asked a minute ago is still at the desk; kinds keep their order."""
     names = waiting(
@@ -136,7 +136,7 @@ def test_when_the_days_tokens_are_back_the_newest_form_goes_first(
 
 
 def test_the_one_that_tries_a_gate_is_a_fresh_one(
-    clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+    clock: SettableClock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """While a gate is tried, those that may try it are fresh; a replay does so only where nobody
     else waits.
@@ -186,7 +186,7 @@ def test_two_thousand_replays_do_not_hold_up_a_fresh_lead(
 
 
 def test_what_waits_for_room_is_not_taken_for_lost(
-    clock: Clock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
+    clock: SettableClock, ledger: Ledger, take: Callable[..., None], sweeper: Sweeper
 ) -> None:
     """Of what stands in no queue only what does not wait for its turn either is put back."""
     dead, gone = [submission(State.DEAD) for _ in range(3 * QUEUE_TARGET_DEPTH)], submission()

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import redis as redis_py
 
+from tests.settable_clock import SettableClock
 from worker.encryption import Cipher
 from worker.errors import (
     LeadlineError,
@@ -76,26 +77,18 @@ class Provider:
             )
 
 
-class Time:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def provider() -> Provider:
     return Provider()
 
 
 @pytest.fixture
-def clock() -> Time:
-    return Time()
+def clock() -> SettableClock:
+    return SettableClock(NOW)
 
 
 @pytest.fixture
-def make(redis: redis_py.Redis, provider: Provider, clock: Time) -> Callable[..., OAuth]:
+def make(redis: redis_py.Redis, provider: Provider, clock: SettableClock) -> Callable[..., OAuth]:
     """Builds the credentials of another worker."""
     cipher = Cipher([CIPHER_KEY])
 
@@ -126,7 +119,9 @@ def bearer(auth: OAuth) -> str:
     return auth.headers()["authorization"]
 
 
-def test_token_is_shared(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
+def test_token_is_shared(
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
+) -> None:
     """One worker gets a token, the others use it until a minute before it expires."""
     first, second = make(), make()
     assert bearer(first) == bearer(second) == "Bearer access-1"
@@ -147,7 +142,9 @@ def test_tokens_are_encrypted(make: Callable[..., OAuth], redis: redis_py.Redis)
     assert "refresh-0" not in repr(auth)
 
 
-def test_rotated_token_is_kept(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
+def test_rotated_token_is_kept(
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
+) -> None:
     """A new refresh token is the next to be used, by any worker."""
     provider.rotate = True
     bearer(make())
@@ -166,7 +163,7 @@ def test_connected_again(make: Callable[..., OAuth], provider: Provider) -> None
 
 
 def test_configured_token_is_tried_last(
-    make: Callable[..., OAuth], provider: Provider, clock: Time
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
 ) -> None:
     """If a rotated token is refused, the configured one is tried."""
     provider.rotate = True
@@ -190,7 +187,7 @@ def test_unreadable_store(
 
 
 def test_eight_workers_one_refresh(
-    make: Callable[..., OAuth], provider: Provider, clock: Time
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
 ) -> None:
     """Eight workers of four threads with an expired token cause exactly one refresh."""
     workers = [make() for _ in range(8)]
@@ -211,7 +208,9 @@ def test_eight_workers_one_refresh(
     assert len(provider.refresh_tokens) == 2
 
 
-def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
+def test_eight_workers_refused(
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
+) -> None:
     """Eight workers whose token is rejected cause one refresh, and repeat their calls once."""
     workers = [make() for _ in range(8)]
     for worker in workers:
@@ -223,7 +222,7 @@ def test_eight_workers_refused(make: Callable[..., OAuth], provider: Provider, c
 
 
 def test_threads_of_one_worker_refused(
-    make: Callable[..., OAuth], provider: Provider, clock: Time
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
 ) -> None:
     """A thread whose call used the old token repeats it with the new one."""
     worker = make()
@@ -258,7 +257,9 @@ def in_threads(questions: list[Callable[[], Any]]) -> list[Any]:
     return answers
 
 
-def test_fresh_token_refused(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
+def test_fresh_token_refused(
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
+) -> None:
     """A token rejected right after it was issued is not refreshed: its age is not the reason."""
     auth = make()
     bearer(auth)
@@ -309,7 +310,7 @@ def test_errors(
 
 
 def test_refusal_is_believed_for_a_while(
-    make: Callable[..., OAuth], provider: Provider, clock: Time
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
 ) -> None:
     """Not every worker tries a rejected refresh token, but it is tried again later.
 
@@ -361,7 +362,7 @@ def test_lock_is_returned(
 
 
 def test_token_survives_a_failing_store(
-    make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider, clock: Time
+    make: Callable[..., OAuth], redis: redis_py.Redis, provider: Provider, clock: SettableClock
 ) -> None:
     """If Redis fails when a rotated token arrives, the token is kept in memory and used."""
     provider.rotate = True
@@ -397,7 +398,7 @@ def test_odd_lifetimes(make: Callable[..., OAuth], provider: Provider, expires_i
     assert len(provider.refresh_tokens) == 1
 
 
-def test_clock_set_back(make: Callable[..., OAuth], clock: Time) -> None:
+def test_clock_set_back(make: Callable[..., OAuth], clock: SettableClock) -> None:
     """After the clock was set back far, a token is renewed rather than trusted."""
     auth = make()
     bearer(auth)
@@ -437,7 +438,9 @@ def test_company_base(domain: str | None, base: str | None) -> None:
     assert company_base_url(domain) == base
 
 
-def test_with_the_client(make: Callable[..., OAuth], provider: Provider, clock: Time) -> None:
+def test_with_the_client(
+    make: Callable[..., OAuth], provider: Provider, clock: SettableClock
+) -> None:
     """A call with a revoked token succeeds after one refresh, at the company's own address."""
     hosts: list[str] = []
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import redis as redis_py
 
+from tests.settable_clock import SettableClock
 from worker.errors import (
     Forbidden,
     LeadlineError,
@@ -125,26 +126,20 @@ class Account:
         pass
 
 
-class Time:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def account() -> Account:
     return Account()
 
 
 @pytest.fixture
-def clock() -> Time:
-    return Time()
+def clock() -> SettableClock:
+    return SettableClock(NOW)
 
 
 @pytest.fixture
-def make(redis: redis_py.Redis, account: Account, clock: Time) -> Callable[..., MetadataCache]:
+def make(
+    redis: redis_py.Redis, account: Account, clock: SettableClock
+) -> Callable[..., MetadataCache]:
     """Builds the cache of another worker."""
 
     def new_cache(pause: Callable[[float], None] = time.sleep) -> MetadataCache:
@@ -226,7 +221,9 @@ def test_unknown(
     assert (caught.value.kind, caught.value.setting) == (kind, "sources.web.lead.labels")
 
 
-def test_read_hourly(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
+def test_read_hourly(
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
+) -> None:
     """All workers together read Pipedrive once an hour, and only the kinds that are needed."""
     first, second = make(), make()
     for _ in range(50):
@@ -240,7 +237,7 @@ def test_read_hourly(make: Callable[..., MetadataCache], account: Account, clock
 
 
 def test_round_trips(
-    make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: Time
+    make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: SettableClock
 ) -> None:
     """A lead costs at most one trip to Redis, and none within a few seconds of the last."""
     cache = make()
@@ -267,7 +264,9 @@ def test_round_trips(
     assert commands() - before == 2
 
 
-def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
+def test_new_names(
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
+) -> None:
     """A label added in Pipedrive meanwhile is found by another read."""
     cache, other = make(), make()
     label(cache, "Hot")
@@ -279,7 +278,7 @@ def test_new_names(make: Callable[..., MetadataCache], account: Account, clock: 
 
 
 def test_missing_names_are_cheap(
-    make: Callable[..., MetadataCache], account: Account, clock: Time
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
 ) -> None:
     """A name that stays missing is looked up less and less often, to save tokens."""
     workers = [make(), make()]
@@ -291,7 +290,7 @@ def test_missing_names_are_cheap(
 
 
 def test_missing_name_is_found_at_last(
-    make: Callable[..., MetadataCache], account: Account, clock: Time
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
 ) -> None:
     """A name that was missing is found within 15 minutes, and at once after a refresh."""
     cache = make()
@@ -306,7 +305,7 @@ def test_missing_name_is_found_at_last(
 
 
 def test_another_missing_name(
-    make: Callable[..., MetadataCache], account: Account, clock: Time
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
 ) -> None:
     """A name that has been missing for long does not prevent a new one from being found."""
     cache = make()
@@ -318,7 +317,9 @@ def test_another_missing_name(
     assert label(cache, "New") == "c3"
 
 
-def test_refresh(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
+def test_refresh(
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
+) -> None:
     """A refresh reads all kinds or those named, each at most every 30 s over all workers."""
     make().refresh()
     assert len(account.requests) == 5
@@ -337,7 +338,10 @@ def test_many_workers_one_reading(make: Callable[..., MetadataCache], account: A
 
 
 def test_stale_while_another_reads(
-    make: Callable[..., MetadataCache], account: Account, clock: Time, redis: redis_py.Redis
+    make: Callable[..., MetadataCache],
+    account: Account,
+    clock: SettableClock,
+    redis: redis_py.Redis,
 ) -> None:
     """While one worker refreshes an old table, the others use it without waiting."""
     cache = make(pause=lambda _: pytest.fail("waited"))
@@ -349,7 +353,7 @@ def test_stale_while_another_reads(
 
 
 def test_wait_is_bounded(
-    make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: Time
+    make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: SettableClock
 ) -> None:
     """While another worker reads the first table, one waits five seconds at most."""
     slept: list[float] = []
@@ -375,7 +379,7 @@ def test_wait_is_bounded(
 def test_reading_fails(
     make: Callable[..., MetadataCache],
     account: Account,
-    clock: Time,
+    clock: SettableClock,
     answer: Answer | None,
     refuse: LeadlineError | None,
     expected: type[LeadlineError],
@@ -508,7 +512,9 @@ def test_snapshot(
     assert len(account.requests) == 2
 
 
-def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, clock: Time) -> None:
+def test_clock_set_back(
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
+) -> None:
     """After the clock was set back far, tables are read again instead of being trusted for ever."""
     label(make(), "Hot")
     clock.now -= 86_400
@@ -516,7 +522,7 @@ def test_clock_set_back(make: Callable[..., MetadataCache], account: Account, cl
     assert len(account.requests) == 2
 
 
-def test_redis_away(make: Callable[..., MetadataCache], clock: Time) -> None:
+def test_redis_away(make: Callable[..., MetadataCache], clock: SettableClock) -> None:
     """Without Redis the store is unavailable."""
     cache = make()
     label(cache, "Hot")

@@ -117,7 +117,7 @@ class BulkStarted(Struct, frozen=True):
     "/submissions/{id:str}/retry",
     operation_id="retry",
     summary="Deliver a dead letter again",
-    description="With `edit`, its fields are mended first.",
+    description="With `edit`, its fields are changed first.",
     status_code=200,
     responses=problem_responses("state", *CHANGE_PROBLEMS),
     sync_to_thread=True,

@@ -11,7 +11,7 @@ from service.ops.console.lead import LeadPanel, UnsavedEdit
 from service.ops.console.leads import LeadsPage
 from service.ops.console.page import Console
 from service.ops.console.urls import LEADS_URL, ListLocation, safe_back_url, with_flash
-from service.ops.exceptions import NotFound, NothingToMend
+from service.ops.exceptions import NotFound, NothingToEdit
 from service.web.problems import HttpProblem
 from worker.contract import ACTIONABLE, State
 from worker.errors import NotAllowed
@@ -52,7 +52,7 @@ class ConsoleActions:
             return self._redirect(request, "saved", lambda: deliver(id, by, edit))
         except EditError as error:
             return self._show_form(request, error.faults, "Not saved: see the fields marked below.")
-        except NothingToMend as error:
+        except NothingToEdit as error:
             return self._show_form(request, {}, f"Not saved: {error}.")
 
     def check(self, request: ConsoleRequest) -> View:
