@@ -13,6 +13,7 @@ from service.local.stack import LocalStack
 from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from tests.chaos.environment import CrashEnvironment, open_environment
+from tests.chaos.fork_server import forked_starts
 from tests.chaos.running_stack import RunningStack, run_stack
 from tests.chaos.senders import CHAOS_SOURCES
 from worker.store.connection import connect
@@ -21,6 +22,13 @@ SECRETS = {
     "CHAOS_SECRET": "the-former-secret-of-a-sender",
     "CHAOS_NEXT": "the-next-secret-of-a-sender",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_starts() -> Iterator[None]:
+    """Parts of machines are forked from a process that has imported everything."""
+    with forked_starts():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from service.local.stack import LocalStack
+from tests.chaos import fork_server
 from tests.polling import eventually
 from worker.contract import WORKING, State
 from worker.encryption import Cipher
@@ -66,6 +67,7 @@ def run_stack(
         | FAST_SETTINGS
         | settings
         | {"LEADLINE_CONFIG": str(file), "LEADLINE_LOG_FORMAT": "json"}
+        | fork_server.MARK
     )
     with make(
         Settings.for_all(env), env, data_dir=folder / "data", logs=folder / "logs", free_ports=True
