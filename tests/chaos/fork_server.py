@@ -139,7 +139,7 @@ def forked_starts() -> Iterator[None]:
 def _may_be_forked(child: Child) -> bool:
     env = child.env or {}
     return (
-        env.keys() >= MARK.keys()
+        MARK.items() <= env.items()
         and list(child.argv[1:3]) == COMMAND
         and env.get("LD_PRELOAD") == os.environ.get("LD_PRELOAD")
         and env.get("PYTHONPATH") in (os.environ.get("PYTHONPATH"), SHIMMED)

@@ -68,7 +68,9 @@ def test_readers_that_stop_or_go_disturb_nobody(
     """Pipes that nobody reads, then pipes nobody holds: all is served, what was lost is counted, a
     stop stays orderly.
     """
-    with run_stack(tmp_path, make=Muted, CHAOS_LOG_LINES=str(LINES), PYTHONPATH=SHIMMED) as running:
+    # Started by command: how a process ends that cannot write is what is looked at.
+    settings = {"CHAOS_LOG_LINES": str(LINES), "PYTHONPATH": SHIMMED, "CHAOS_MACHINE": "no"}
+    with run_stack(tmp_path, make=Muted, **settings) as running:
         assert isinstance(running.stack, Muted)
         readers, output = running.stack.readers, dict.fromkeys(running.stack.readers, b"")
         posted(running, "unread", 3 * LINES + 40)
