@@ -22,7 +22,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -114,7 +114,7 @@ def configure(
     """
     target = stream or sys.stdout
     terminal = bool(getattr(target, "isatty", lambda: False)())
-    writer = LineWriter(target)
+    writer = LineWriter(stream or _without_buffer(sys.stdout))
     console = format == "console" or (format is None and terminal)
     render = (
         structlog.dev.ConsoleRenderer(colors=terminal, timestamp_key="at") if console else _as_json
@@ -137,6 +137,32 @@ def configure(
     logging.basicConfig(handlers=[_ForwardHandler()], level=logging.WARNING, force=True)
     atexit.register(writer.flush)
     return writer
+
+
+def _without_buffer(stream: TextIO) -> Stream:
+    """The stream's file written to directly; the stream itself if it has none.
+
+    Python empties the buffer of its standard output when it ends, and would wait for ever for a
+    reader that does not come.
+    """
+    try:
+        return _Unbuffered(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return stream
+
+
+class _Unbuffered:
+    def __init__(self, file: int) -> None:
+        self._file = file
+
+    def write(self, text: str, /) -> object:
+        rest = memoryview(text.encode("utf-8", "backslashreplace"))
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        return None
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
 
 def make_inert(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
