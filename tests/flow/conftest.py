@@ -79,6 +79,15 @@ class Account:
         operations = [call["operation"] for call in self.state()["calls"]]
         return [name for name in operations if operation is None or name == operation]
 
+    def finds_person(self, email: str) -> bool:
+        """Whether the search index, which lags, has a person with this address."""
+        answer = self.http.get(
+            "/api/v2/persons/search",
+            params={"term": email, "fields": "email", "exact_match": "true"},
+            headers={"x-api-token": "sandbox-token"},
+        )
+        return bool(answer.raise_for_status().json()["data"]["items"])
+
     def tokens(self) -> int:
         return int(self.http.get("/_sandbox/totals").raise_for_status().json()["tokens"])
 
