@@ -93,16 +93,7 @@ def test_an_open_lead_of_a_person_we_did_not_make_is_found(
 
 
 def until_indexed(account: Account, email: str) -> None:
-    from tests.polling import eventually
-
-    def hits() -> bool:
-        query: dict[str, Any] = {"term": email, "fields": "email", "exact_match": "true"}
-        answer = account.http.get(
-            "/api/v2/persons/search", params=query, headers={"x-api-token": "sandbox-token"}
-        )
-        return bool(answer.json()["data"]["items"])
-
-    assert eventually(hits)
+    assert eventually(lambda: account.finds_person(email))
 
 
 def test_an_old_lead_is_left_alone(pipeline: Pipeline, account: Account) -> None:
