@@ -52,7 +52,9 @@ ELSEWHERE = {
     "response_json_has": "the door writes refusals",
     "source_detail": "answers of a fetched record",
 }
-UNSIGNED = ("query_secret", "google_key", "meta_verify_token", "linkedin_challenge")
+UNSIGNED = (
+    "query_secret", "google_key", "handshake_key", "meta_verify_token", "linkedin_challenge",
+)  # fmt: skip
 """Schemes that say nothing of the body."""
 AT = 1_700_000_000.0
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -226,7 +228,26 @@ def everything(reading: NormalizationResult) -> str:
     return msgspec.json.encode(reading).decode()
 
 
+def lacks(*texts: str) -> Callable[[NormalizationResult], bool]:
+    """Whether nothing of the reading holds any of these texts."""
+    return lambda reading: not any(text in everything(reading) for text in texts)
+
+
 TRAPS: dict[str, Callable[[NormalizationResult], bool]] = {
+    "cognito-entry_submitted": lacks("owner@", "Olga", "Springfield", '"US"'),
+    "cognito-nobody_to_contact": lacks("owner@", "Olga"),
+    "cognito-table_of_attendees": lacks("owner@", "Olga"),
+    "fluent_forms-all_fields_json": lacks("d2f9ae5dc1", '"88"', "Springfield", "Ada Example"),
+    "fluent_forms-posted_form_without_entry": lacks("08e4399de5", '"88"'),
+    "formspree-hidden_replyto_of_owner": lacks("owner@"),
+    "formspree-submission_signed": lacks("thanks", "keys"),
+    "gohighlevel-contact_without_email": lambda reading: (
+        lead_of(reading).email is None and lacks("chris@", "Agency")(reading)
+    ),
+    "gohighlevel-workflow_assigned_contact": lacks("chris@", "Colleague", "Agency", "New lead to"),
+    "wix-form_submitted": lambda reading: everything(reading).count("friend@other") == 1,
+    "wpforms-json_signed": lacks("5f2c1d", "1773151200"),
+    "wufoo-with_metadata": lacks("owner@", "wufoo-handshake", "Print"),
     "form-multipart_with_file": lambda reading: "empty_file" not in everything(reading),
     "contact_form_7-cf7_to_webhook_default_json": lambda reading: lead_of(reading).phone is None,
     "elementor-advanced_data_utm": lambda reading: (
