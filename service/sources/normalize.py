@@ -50,6 +50,9 @@ def process_request(source: Source, request: InboundRequest, now: float) -> Norm
     if len(request.body) > source.max_body:
         return _unreadable(UnreadableBody(f"more than {source.max_body} bytes", status=413))
     verification = verify(request, source, now, adapter.scheme)
+    if adapter.answer_post and (verification.ok or adapter.answers_unsigned):
+        if answer := adapter.answer_post(request, source):
+            return answer
     if not verification.ok:
         return NormalizationResult(
             outcome=Outcome.REFUSED,

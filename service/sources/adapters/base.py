@@ -114,6 +114,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
     that no setting can describe (then `verify.scheme` is None). `reply` is the status that the
     product counts as success, `response` a whole response where it wants one of its own.
     `handshake` answers a GET; `has_verify_token`: with a token of its own (`verify.challenge_env`).
+    `answer_post` answers a verified POST that only checks the URL, and returns None for any other;
+    `answers_unsigned`: the product does not sign that POST, so it is answered unverified.
     `record_api` is set if events carry ids only. `detectors` are for the wizard.
 
     `reads_any_payload`: there is no fixed shape, so `[sources.X.read]` says how to unwrap it.
@@ -138,6 +140,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
     response: CustomResponse | None = None
     handshake: Callable[[InboundRequest, Source], NormalizationResult] | None = None
     has_verify_token: bool = False
+    answer_post: Callable[[InboundRequest, Source], NormalizationResult | None] | None = None
+    answers_unsigned: bool = False
     record_api: RecordApi | None = None
 
     @property
