@@ -104,7 +104,7 @@ def _unmapped_fields(event: ParsedEvent, lead: Lead) -> list[PayloadField]:
 
 def _has(lead: Lead, field: str) -> bool:
     if field == "name":
-        return bool(lead.name)
+        return bool(lead.full_name)
     if field.startswith("utm_"):
         return getattr(lead.utm, field[4:]) is not None
     if field.startswith("value"):
