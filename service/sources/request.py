@@ -71,12 +71,14 @@ class SourceEvent(Struct, frozen=True, kw_only=True):
 class CustomResponse(Struct, frozen=True):
     """The response that a product requires in place of the usual one.
 
-    `body` is JSON, or text for another media type, or None for an empty body.
+    `body` is JSON, or text for another media type, or None for an empty body. `headers` are those
+    of a handshake.
     """
 
     status: int
     body: Any = None
     media_type: str = "application/json"
+    headers: dict[str, str] = {}
 
 
 class NormalizationResult(Struct, frozen=True, kw_only=True):
