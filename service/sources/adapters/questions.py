@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec import Struct, field, structs
 
-from service.sources.fields.values import parse_email, parse_short_text
+from service.sources.fields.emails import parse_email
+from service.sources.fields.values import parse_short_text
 from service.sources.payload.decode import decode_body
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of, walk_leaves

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.sources.fields.emails import parse_email
 from service.sources.fields.text import clean_label, clean_line, clean_text
-from service.sources.fields.values import parse_email
 
 
 @pytest.mark.parametrize(
