@@ -14,12 +14,13 @@ from service.sources.fields.effort import Effort
 from service.sources.fields.lead_builder import build_lead
 from service.sources.fields.values import VALUE_PARSERS, parse_short_text
 from service.sources.handshake import accept_ping, answer_challenge, is_signed
-from service.sources.payload.decode import decode_utf8, is_json
+from service.sources.payload.decode import decode_utf8, describe_guess, is_json
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.json import MAX_RECORD_VALUES, parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
 from service.sources.request import (
     FieldError,
+    FieldReading,
     InboundRequest,
     NormalizationResult,
     Outcome,
@@ -42,8 +43,13 @@ CONTACT_FIELDS = {
 }
 
 
-def process_request(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
-    """Verifies a request and normalises it. `now` is in Unix seconds."""
+def process_request(
+    source: Source, request: InboundRequest, now: float, *, explain: bool = False
+) -> NormalizationResult:
+    """Verifies a request and normalises it. `now` is in Unix seconds.
+
+    `explain`: the events say how each of their fields was read.
+    """
     adapter = ADAPTERS[source.adapter]
     if len(request.body) > source.max_body:
         return _unreadable(UnreadableBody(f"more than {source.max_body} bytes", status=413))
@@ -62,7 +68,7 @@ def process_request(source: Source, request: InboundRequest, now: float) -> Norm
         source.handshake and source.handshake.ping and not is_signed(source, request)
     )
     if verification.ok or may_be_ping:
-        result = normalize(source, request, now, event_id=verification.event_id)
+        result = normalize(source, request, now, event_id=verification.event_id, explain=explain)
         if may_be_ping and _holds_no_lead(result, request):
             return accept_ping()
         if verification.ok:
@@ -100,7 +106,12 @@ def _holds_no_lead(result: NormalizationResult, request: InboundRequest) -> bool
 
 
 def normalize(
-    source: Source, request: InboundRequest, now: float, event_id: str | None = None
+    source: Source,
+    request: InboundRequest,
+    now: float,
+    event_id: str | None = None,
+    *,
+    explain: bool = False,
 ) -> NormalizationResult:
     """Normalises a request without verifying it, for one that was verified when it arrived.
 
@@ -126,7 +137,7 @@ def normalize(
     effort = Effort()
     for parsed_event in parsed_events:
         event, contact_errors = _build_event(
-            parsed_event, source, now, event_id, effort, request.query
+            parsed_event, source, now, event_id, effort, request.query, explain=explain
         )
         events.append(event)
         field_errors += contact_errors
@@ -137,11 +148,17 @@ def normalize(
         status=status,
         response=adapter.response,
         redirect_to=_find_redirect(parsed_events[0].top),
+        guessed=describe_guess(request) if explain and not adapter.names_charsets else None,
     )
 
 
 def normalize_record(
-    source: Source, record: bytes, now: float, fetch: Mapping[str, str] | None = None
+    source: Source,
+    record: bytes,
+    now: float,
+    fetch: Mapping[str, str] | None = None,
+    *,
+    explain: bool = False,
 ) -> NormalizationResult:
     """Normalises a fetched record: one event, which is never NEEDS_FETCH.
 
@@ -163,7 +180,7 @@ def normalize_record(
         lead_fields=parsed_event.lead_fields | event_fields,
         event_id=event_fields.get("event_id") or parsed_event.event_id,
     )
-    event, field_errors = _build_event(parsed_event, source, now, None, Effort())
+    event, field_errors = _build_event(parsed_event, source, now, None, Effort(), explain=explain)
     return NormalizationResult(
         outcome=event.outcome,
         events=[event],
@@ -195,9 +212,12 @@ def _build_event(
     header_event_id: str | None,
     effort: Effort,
     query: str = "",
+    *,
+    explain: bool,
 ) -> tuple[SourceEvent, list[FieldError]]:
     """The event and, where nobody can be reached, the fields that would change that."""
-    lead, rejected = build_lead(parsed_event, source, effort, query=query)
+    readings: list[FieldReading] | None = [] if explain else None
+    lead, rejected = build_lead(parsed_event, source, effort, query=query, readings=readings)
     event_id = (
         _find_event_id(parsed_event, source)
         or parsed_event.event_id
@@ -221,6 +241,7 @@ def _build_event(
         event_id=event_id,
         reason=reason,
         fetch=parsed_event.fetch,
+        explanation=tuple(readings or ()),
     )
     return event, _contact_errors(rejected) if outcome is Outcome.NO_CONTACT else []
 

@@ -122,6 +122,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     `rejects_unreachable`: a post without any contact gets a 422, because whoever sent it can
     correct it. Products would drop the event, so theirs is accepted and becomes a dead letter.
     `sent_by_people`: a person waits for a call, so these leads are delivered first.
+    `names_charsets`: a field of the body names the charset of each text, so that none is guessed.
     `error_member`: the member of a JSON error in which the product shows `detail` to its users.
     """
 
@@ -135,6 +136,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     reads_any_payload: bool = False
     rejects_unreachable: bool = False
     sent_by_people: bool = False
+    names_charsets: bool = False
     error_member: str | None = None
     reply: int = 202
     response: CustomResponse | None = None

@@ -167,4 +167,5 @@ ADAPTER = Adapter(
         ),
     ),
     reply=200,
+    names_charsets=True,
 )

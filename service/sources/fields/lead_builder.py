@@ -7,15 +7,16 @@ The order is: the source's `map`, what the product itself names, what names and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from service.sources.fields.assignment import Choice, assign, name_parts
+from service.sources.fields.assignment import assign, name_parts
 from service.sources.fields.attribution import parse_page_url, tracking_from_url
 from service.sources.fields.countries import country_code
 from service.sources.fields.effort import Effort
+from service.sources.fields.explanation import explain_fields
 from service.sources.fields.phones import to_e164
-from service.sources.fields.recognition import Plan, make_plan
+from service.sources.fields.recognition import make_plan
 from service.sources.fields.text import clean_label
 from service.sources.fields.transforms import is_whole, transform
 from service.sources.fields.values import VALUE_PARSERS, parse_answer, parse_value
@@ -23,6 +24,7 @@ from service.sources.fields.words import to_phrase
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.ignored import drop_ignored, is_ignored
 from service.sources.payload.tree import Path, Tree, text_of
+from service.sources.request import FieldReading
 from service.sources.schema import Source
 from worker.contract import Lead, Money, Utm
 
@@ -43,44 +45,48 @@ SECRET_NAMES = frozenset(
 _TRACKED = re.compile(r"[?&#](?:utm_\w+|\w{0,12}clid)=")
 
 
-class Explanation:
-    """How the fields of one payload were read, for `preview --explain` and the console."""
-
-    def __init__(self) -> None:
-        self.plan: Plan | None = None
-        self.fields: Sequence[PayloadField] = ()
-        self.choices: dict[str, Choice] = {}
-        self.mapped: dict[Path, str] = {}
-
-
 def build_lead(
     event: ParsedEvent,
     source: Source,
     effort: Effort | None = None,
     *,
     query: str = "",
-    explanation: Explanation | None = None,
+    readings: list[FieldReading] | None = None,
 ) -> tuple[Lead, dict[str, str]]:
     """The lead, and the canonical fields for which only unusable values came, with their labels.
 
     `query` is that of the URL that was posted to, `effort` what the request may still cost.
+    `readings` gets one of each field, where it is given.
     """
     effort = effort or Effort()
     builder = LeadBuilder()
+    received_fields = event.fields
     event = drop_ignored(event, source)
     hidden = frozenset((*source.honeypot, source.verification.field or ""))
     fields = [field for field in event.fields if not _is_hidden(field, hidden)]
     used, partly_used = _apply_map(builder, event, source, fields, effort)
-    mapped = dict.fromkeys(used | partly_used, "map") if explanation else {}
     if source.read.event_id and (match := event.find(source.read.event_id)):
         used.add(match[0])
     for target, value in event.lead_fields.items():
         builder.put(target, value)
-    plan = make_plan(fields, _source_labels(source))
+    labels = _source_labels(source)
+    plan = make_plan(fields, labels)
     used_indexes = {index for index, field in enumerate(fields) if field.path in used}
     partly_used_indexes = {at for at, field in enumerate(fields) if field.path in partly_used}
     taken_indexes = used_indexes | partly_used_indexes
     assignment = assign(plan, fields, builder.fields, taken_indexes, effort)
+    if readings is not None:
+        readings += explain_fields(
+            received_fields,
+            fields,
+            event,
+            source,
+            labels=labels,
+            used=used,
+            partly_used=partly_used,
+            taken=builder.fields,
+            assignment=assignment,
+        )
     for target, choice in assignment.choices.items():
         builder.fields.setdefault(target, choice.value)
         if choice.is_whole:
@@ -93,9 +99,6 @@ def build_lead(
     for field in rest:
         builder.add_answer(field.label, field.value)
     _apply_defaults(builder, source)
-    if explanation is not None:
-        explanation.plan, explanation.fields = plan, fields
-        explanation.choices, explanation.mapped = assignment.choices, mapped
     rejected = {
         name: label for name, label in builder.rejected.items() if name not in builder.fields
     }

@@ -126,12 +126,7 @@ _plans: dict[object, Plan] = {}
 
 def make_plan(fields: Sequence[PayloadField], labels: dict[str, str]) -> Plan:
     """The plan of an event; `labels` are the source file's own names, by their phrase."""
-    shape = tuple(
-        [
-            (one.name_path, one.aliases, one.lead_field, one.kind)
-            for one in fields[:MAX_NAMED_FIELDS]
-        ]
-    )
+    shape = shape_of(fields)
     key = (shape, tuple(labels.items())) if labels else shape
     plan = _plans.get(key)
     if plan is None:
@@ -141,6 +136,16 @@ def make_plan(fields: Sequence[PayloadField], labels: dict[str, str]) -> Plan:
                 _plans.pop(next(iter(_plans)), None)
             _plans[key] = plan
     return plan
+
+
+def shape_of(fields: Sequence[PayloadField]) -> tuple[FieldName, ...]:
+    """What a plan depends on."""
+    return tuple(
+        [
+            (one.name_path, one.aliases, one.lead_field, one.kind)
+            for one in fields[:MAX_NAMED_FIELDS]
+        ]
+    )
 
 
 def forget_plans() -> None:
@@ -181,22 +186,27 @@ class _Match(Struct):
 
 
 def _build_plan(shape: tuple[FieldName, ...], labels: dict[str, str]) -> Plan:
+    return read_names(shape, labels).finish()
+
+
+def read_names(shape: tuple[FieldName, ...], labels: dict[str, str]) -> NameReader:
+    """The names of a payload, read one by one; `finish` makes the plan of them."""
     words = vocabulary()
     names = {to_phrase(name[0][-1]) for name in shape if name[0]}
     for convention in words.conventions:
         if convention.beside <= names:
             labels = convention.fields | labels
-    reader = _NameReader(words, labels)
+    reader = NameReader(words, labels)
     chars = 0
     for index, name in enumerate(shape):
         chars += _size(name)
         if chars > MAX_NAME_CHARS:
             break
         reader.read(index, name)
-    return reader.finish()
+    return reader
 
 
-class _NameReader:
+class NameReader:
     """Reads the names of one payload, and lets them decide together what language they are in."""
 
     def __init__(self, words: Vocabulary, labels: dict[str, str]) -> None:
@@ -208,6 +218,8 @@ class _NameReader:
         self.owners: dict[Owner, int] = {}
         self.unowned: set[int] = set()
         self.unrelated: set[int] = set()
+        # What names ask for whose owner cannot be the lead's person: index, field and owner.
+        self.refused: list[tuple[int, str, Owner]] = []
 
     def read(self, index: int, name: FieldName) -> None:
         """Collects what one name may ask for."""
@@ -246,7 +258,10 @@ class _NameReader:
     ) -> None:
         if target == "name" and owner.kind is Ownership.COMPANY:
             target = "company"
-        if not is_eligible(target, owner) or self.counts[target] >= MAX_CANDIDATES:
+        if not is_eligible(target, owner):
+            self.refused.append((index, target, owner))
+            return
+        if self.counts[target] >= MAX_CANDIDATES:
             return
         self.counts[target] += 1
         is_owned = target in PERSONAL or target in AROUND_PERSON

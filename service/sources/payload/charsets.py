@@ -44,6 +44,19 @@ def find_codec(label: str) -> str | None:
     return _CODECS.get(label.strip("\"' ").lower()[:40])
 
 
+def charset_name(codec: str) -> str:
+    """The name of one of Python's codecs that people know."""
+    return _LABELS[codec].partition(" ")[0]
+
+
+def is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def decode_text(raw: bytes, codec: str | None, *, field: str = "body") -> str:
     """Text that is UTF-8, or UTF-16 with its mark, else in the `codec` that was named.
 

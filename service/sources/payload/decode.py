@@ -22,7 +22,7 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
-from service.sources.payload.charsets import decode_text, find_codec
+from service.sources.payload.charsets import charset_name, decode_text, find_codec, is_utf8
 from service.sources.payload.json import MAX_FIELDS, parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, Upload
 from service.sources.request import InboundRequest
@@ -33,12 +33,14 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s\"';]*)", re.IGNORECASE)
 _PART_BOUNDARY = re.compile(rb"--([^\r\n]{1,200})\r?\nContent-Disposition:", re.IGNORECASE)
 _FORM_LINE = re.compile(r"[^=\r\n]{1,200}=[^\r\n]*")
 _FIRST_NAME = re.compile(rb"[^=&\s{}<>\"]{1,300}=")
+# What names a charset.
+BY_HEADER, BY_FIELD, BY_PART = "its Content-Type", "its field _charset_", "its part"
 # Types whose body may be anything that can be read.
 _READABLE = frozenset({"", FORM, MULTIPART, "application/json", "text/json", "text/plain"})
 
 
-def decode_body(request: InboundRequest) -> Tree:
-    """The request's body as a tree.
+def decode_body(request: InboundRequest, guesses: list[str] | None = None) -> Tree:
+    """The request's body as a tree; `guesses` gets a sentence for each thing that was guessed.
 
     Raises UnreadableBody: 400 for a broken body, 415 for an unsupported type or coding.
     """
@@ -57,23 +59,58 @@ def decode_body(request: InboundRequest) -> Tree:
         )
     declared = find_codec(_declared_charset(request.content_type))
     if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        _note(guesses, "The body is UTF-16, as its mark says.")
         body = decode_text(body, declared, field="body").encode()
     body = body.removeprefix(b"\xef\xbb\xbf")
     if media_type == MULTIPART or body[:2] == b"--":
         boundary = _find_boundary(request.content_type, body)
         if boundary:
-            return _collect_fields(_parse_multipart(body, boundary, declared))
+            _note_type(guesses, MULTIPART, media_type)
+            return _collect_fields(_parse_multipart(body, boundary, declared, guesses))
     if body.lstrip()[:1] in (b"{", b"[", b'"'):
         try:
-            return _unwrap_text(parse_json(decode_text(body, declared, field="body")))
+            return _read_json(body, declared, media_type, guesses)
         except UnreadableBody:
             if media_type != FORM or b"=" not in body:
                 raise
     if media_type == FORM or (
         media_type in ("", "text/plain") and _FIRST_NAME.match(body.lstrip())
     ):
-        return _read_form(body, declared, is_text=media_type == "text/plain")
-    return _unwrap_text(parse_json(decode_text(body, declared, field="body")))
+        _note_type(guesses, "a form", media_type)
+        return _read_form(body, declared, guesses, is_text=media_type == "text/plain")
+    return _read_json(body, declared, media_type, guesses)
+
+
+def describe_guess(request: InboundRequest) -> str | None:
+    """What of a body had to be guessed, in a sentence or two: its charset, or what it is.
+
+    The raw bytes are all that is stored of that, so whoever reads them again is told the same.
+    """
+    guesses: list[str] = []
+    try:
+        decode_body(request, guesses)
+    except UnreadableBody:
+        return None
+    return " ".join(dict.fromkeys(guesses)) or None
+
+
+def _note(guesses: list[str] | None, sentence: str) -> None:
+    if guesses is not None:
+        guesses.append(sentence)
+
+
+def _note_type(guesses: list[str] | None, kind: str, media_type: str) -> None:
+    if media_type and {"a form": FORM, MULTIPART: MULTIPART}.get(kind) != media_type:
+        _note(guesses, f"The body is {kind}, though its Content-Type says {media_type}.")
+
+
+def _note_charset(
+    guesses: list[str] | None, raw: bytes, codec: str | None, named_by: str | None
+) -> None:
+    """Notes the charset of what is not UTF-8; `named_by` is what names it, None if nothing does."""
+    if guesses is not None and codec and not is_utf8(raw):
+        reason = f"which {named_by} names" if named_by else "as browsers do where none is named"
+        guesses.append(f"Some of it is not UTF-8: it was read as {charset_name(codec)}, {reason}.")
 
 
 def is_form(request: InboundRequest) -> bool:
@@ -94,10 +131,17 @@ def _declared_charset(content_type: str) -> str:
     return match[1] if match else ""
 
 
-def _unwrap_text(tree: Tree) -> Tree:
-    """JSON that was encoded twice, as a text that holds JSON."""
+def _read_json(
+    body: bytes, declared: str | None, media_type: str, guesses: list[str] | None
+) -> Tree:
+    """JSON, also where it was encoded twice, as a text that holds JSON."""
+    tree = parse_json(decode_text(body, declared, field="body"))
+    if not media_type.endswith(("/json", "+json")):
+        _note_type(guesses, "JSON", media_type)
+    _note_charset(guesses, body, declared, BY_HEADER)
     if isinstance(tree, str) and tree.lstrip()[:1] in ("{", "["):
-        return parse_json(tree)
+        tree = parse_json(tree)
+        _note(guesses, "The body is JSON that was encoded twice.")
     return tree
 
 
@@ -122,7 +166,9 @@ def _collect_fields(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:
 # application/x-www-form-urlencoded, and what a form sends as text/plain.
 
 
-def _read_form(body: bytes, declared: str | None, *, is_text: bool) -> Tree:
+def _read_form(
+    body: bytes, declared: str | None, guesses: list[str] | None, *, is_text: bool
+) -> Tree:
     lines = body.strip().splitlines()
     if is_text and b"&" not in body and b"%" not in body and all(b"=" in one for one in lines):
         if len(lines) > MAX_FIELDS:
@@ -132,14 +178,21 @@ def _read_form(body: bytes, declared: str | None, *, is_text: bool) -> Tree:
     else:
         pairs = list(_split_form(body))
     names_charset = next((value for name, value in pairs if name == b"_charset_"), b"")
-    codec = find_codec(names_charset.decode("latin-1")) or declared or FORM_FALLBACK
+    own = find_codec(names_charset.decode("latin-1"))
+    codec = own or declared or FORM_FALLBACK
+    if guesses is not None:
+        raw = b"".join(name + value for name, value in pairs)
+        named_by = BY_FIELD if own else BY_HEADER if declared else None
+        _note_charset(guesses, raw, codec, named_by)
     fields = _collect_fields(
         (decode_text(name, codec), decode_text(value, codec)) for name, value in pairs
     )
     if len(fields) == 1:
         ((name, value),) = fields.items()
         if not value and name.lstrip()[:1] in ("{", "["):
-            return parse_json(name)
+            tree = parse_json(name)
+            _note(guesses, "The body is JSON that was sent as a form.")
+            return tree
     return fields
 
 
@@ -184,7 +237,7 @@ def _media_type_of(content_type: str) -> str:
 
 
 def _parse_multipart(
-    body: bytes, boundary: bytes, declared: str | None
+    body: bytes, boundary: bytes, declared: str | None, guesses: list[str] | None
 ) -> Iterator[tuple[str, Tree]]:
     """Name and value of each part in order. Raises UnreadableBody."""
     if body.count(b"--" + boundary) > MAX_FIELDS + 1:
@@ -197,9 +250,11 @@ def _parse_multipart(
     except (MultipartError, UnicodeError, ValueError, IndexError) as error:
         raise UnreadableBody(f"not multipart/form-data: {str(error)[:100].lower()}") from None
     named = next((content for part, content in parts if part.name == "_charset_"), b"")
-    codec = find_codec(named.decode("latin-1").strip()) or declared or FORM_FALLBACK
+    own = find_codec(named.decode("latin-1").strip())
+    codec = own or declared or FORM_FALLBACK
+    named_by = BY_FIELD if own else BY_HEADER if declared else None
     for part, content in parts:
-        yield from _read_part(part, content, codec)
+        yield from _read_part(part, content, codec, named_by, guesses)
 
 
 def _parse_parts(
@@ -218,7 +273,13 @@ def _parse_parts(
                     yield part, b"".join(chunks)
 
 
-def _read_part(part: MultipartSegment, content: bytes, codec: str) -> Iterator[tuple[str, Tree]]:
+def _read_part(
+    part: MultipartSegment,
+    content: bytes,
+    codec: str,
+    named_by: str | None,
+    guesses: list[str] | None,
+) -> Iterator[tuple[str, Tree]]:
     """Name and value; nothing for a file input without a file."""
     file_name = part.filename
     if file_name is None:
@@ -226,6 +287,7 @@ def _read_part(part: MultipartSegment, content: bytes, codec: str) -> Iterator[t
     if file_name is None:
         own = find_codec(_declared_charset(f";{part.content_type}" if part.content_type else ""))
         own = own or find_codec(part.charset or "")
+        _note_charset(guesses, content, own or codec, BY_PART if own else named_by)
         yield part.name, decode_text(content, own or codec, field=part.name[:100] or "body")
     elif file_name or content:
         media_type = (part.content_type or "application/octet-stream")[:100]
