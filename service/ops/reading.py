@@ -49,10 +49,12 @@ def read_stored(record: Record, source: Source | None, *, reveal: bool) -> Store
     if event is None:
         note = "The request holds several events, and which of them this is cannot be told."
         return StoredReading(note=note, guessed=result.guessed)
-    readings = event.explanation[:MAX_READINGS]
+    # The name of an empty field may be anything that was sent, and is no label of an answer.
+    readings = [each for each in event.explanation if reveal or each.became != EMPTY]
+    fields = readings[:MAX_READINGS]
     return StoredReading(
-        fields=list(readings) if reveal else [mask_reading(each, event.lead) for each in readings],
-        cut=len(event.explanation) - len(readings),
+        fields=fields if reveal else [mask_reading(each, event.lead) for each in fields],
+        cut=len(readings) - len(fields),
         note=(
             "This event holds ids only: the record that was fetched for it is not stored."
             if event.outcome is Outcome.NEEDS_FETCH
@@ -80,15 +82,11 @@ def mask_reading(reading: FieldReading, lead: Lead | None) -> FieldReading:
 
     Names of fields stay, as the labels of answers do.
     """
-    value = WITHHELD
-    if reading.became == EMPTY:
-        value = ""
-    elif lead is not None:
-        value = _masked_value(masking.mask_lead(lead, reveal=False), reading.became)
+    masked = masking.mask_lead(lead, reveal=False) if lead else {}
     return msgspec.structs.replace(
         reading,
         field=masking.mask_text(reading.field),
-        value=value,
+        value=_masked_value(masked, reading.became),
         why=masking.mask_text(reading.why),
         others=tuple(
             msgspec.structs.replace(other, lost=masking.mask_text(other.lost))

@@ -168,7 +168,7 @@ class _Explainer:
         if index >= MAX_NAMED_FIELDS:
             return f"the names of the first {MAX_NAMED_FIELDS} fields are read"
         if index in self.unrelated:
-            return "its name asks for something else"
+            return "its name asks for something or somebody else"
         return "its name asks for nothing that a lead has"
 
     def _list_others(self, index: int) -> Iterator[OtherReading]:
