@@ -20,6 +20,7 @@ from service.sources.fields.phones import (
     parse_phone,
 )
 from service.sources.fields.recognition import (
+    CONTACT,
     NAMES,
     PERSONAL,
     Candidate,
@@ -36,7 +37,6 @@ from service.sources.payload.tree import Tree, text_of
 
 # What each part of a person counts when several owners have one.
 WEIGHTS = {"email": 4, "phone": 3, "name": 3, "first_name": 2, "last_name": 2, "job_title": 1}
-CONTACT = frozenset({"email", "phone"})
 # Words of a message that a choice in a list could not have.
 MIN_MESSAGE_WORDS = 3
 MAX_CHOICE_CHARS = 30

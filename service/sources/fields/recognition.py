@@ -43,11 +43,14 @@ MAX_CANDIDATES = 40
 # What belongs to one person, and must never be completed from another one's data.
 PERSONAL = frozenset({"email", "phone", "name", "first_name", "last_name", "job_title"})
 NAMES = frozenset({"name", "first_name", "last_name"})
+CONTACT = frozenset({"email", "phone"})
 # What describes the person's firm or place; an object of the firm's is as good as the person's.
 AROUND_PERSON = frozenset({"company", "website", "country"})
 TRACKING_PREFIXES = ("utm_", "click_ids.")
 # What is said of the page and the form alone, and only by names without an owner.
 ABOUT_FORM = frozenset({"page_url", "referrer", "form_id", "form_name", "occurred_at", "event_id"})
+# Numbers that count people: `guest 2 email` is not the first guest's.
+_FURTHER = frozenset("23456789")
 _LAST_STEPS = frozenset({"value", "values", "raw", "rawvalue", "text", "answer", "0"})
 
 
@@ -193,10 +196,11 @@ def read_names(shape: tuple[FieldName, ...], labels: dict[str, str]) -> NameRead
     """The names of a payload, read one by one; `finish` makes the plan of them."""
     words = vocabulary()
     names = {to_phrase(name[0][-1]) for name in shape if name[0]}
+    conventions: dict[str, str] = {}
     for convention in words.conventions:
         if convention.beside <= names:
-            labels = convention.fields | labels
-    reader = NameReader(words, labels)
+            conventions |= convention.fields
+    reader = NameReader(words, labels, conventions)
     chars = 0
     for index, name in enumerate(shape):
         chars += _size(name)
@@ -209,15 +213,22 @@ def read_names(shape: tuple[FieldName, ...], labels: dict[str, str]) -> NameRead
 class NameReader:
     """Reads the names of one payload, and lets them decide together what language they are in."""
 
-    def __init__(self, words: Vocabulary, labels: dict[str, str]) -> None:
+    def __init__(
+        self, words: Vocabulary, labels: dict[str, str], conventions: dict[str, str]
+    ) -> None:
         self.words = words
         self.labels = labels
+        self.conventions = conventions
         self.matches: list[tuple[int, Owner, _Match]] = []
         self.candidates: list[Candidate] = []
         self.counts: Counter[str] = Counter()
         self.owners: dict[Owner, int] = {}
         self.unowned: set[int] = set()
         self.unrelated: set[int] = set()
+        # Fields that are the person's or another user's, and by owner all e-mails and phones that
+        # may be somebody else's.
+        self.of_user: list[tuple[int, Owner, _Match]] = []
+        self.doubtful: dict[Owner, dict[int, str]] = {}
         # What names ask for whose owner cannot be the lead's person: index, field and owner.
         self.refused: list[tuple[int, str, Owner]] = []
 
@@ -246,17 +257,48 @@ class NameReader:
             if meaning.field:
                 rank = match.rank + (Rank.GIVES_WAY if meaning.gives_way else 0)
                 self._add(index, meaning.field, rank, owner, match.why, match.phrase)
-            else:
+            elif match.phrase not in self.words.either:
                 self.unrelated.add(index)
+        self._settle_doubtful()
         order = sorted(self.candidates, key=lambda one: (one.rank, one.index))
         return Plan(
             tuple(order), tuple(self.owners), tuple(sorted(self.unowned)), frozenset(self.unrelated)
         )
 
+    def _settle_doubtful(self) -> None:
+        """Keeps `user_email` and `site_email` from a lead that has fields of its own.
+
+        A user's are the lead's unless the payload asks somebody else for the same; a site's and a
+        friend's only where it asks for nobody else.
+        """
+        owners = list(self.owners)
+        asked = {
+            _class_of(one.target)
+            for one in self.candidates
+            if one.owner is not None
+            and one.target in PERSONAL
+            and owners[one.owner].kind <= Ownership.PERSON
+        }
+        of_user = [match for _, _, match in self.of_user if match.meanings[0].field]
+        asked_of_user = {_class_of(match.meanings[0].field or "") for match in of_user}
+        for owner, targets in self.doubtful.items():
+            if owner.kind is Ownership.AMBIGUOUS:
+                asked_of_user.update(map(_class_of, targets.values()))
+        is_another = not asked.isdisjoint(asked_of_user)
+        for owner, targets in self.doubtful.items():
+            if is_another if owner.kind is Ownership.AMBIGUOUS else asked:
+                self.unowned -= targets.keys()
+        for index, owner, match in self.of_user:
+            if is_another:
+                self.unowned.discard(index)
+                owner = Owner(Ownership.AMBIGUOUS, "user", owner.is_object)
+            target = match.meanings[0].field or ""
+            self._add(index, target, match.rank, owner, match.why, match.phrase)
+
     def _add(
         self, index: int, target: str, rank: int, owner: Owner, why: str, phrase: str = ""
     ) -> None:
-        if target == "name" and owner.kind is Ownership.COMPANY:
+        if target == "name" and owner.kind is Ownership.COMPANY and self._is_plain_name(phrase):
             target = "company"
         if not is_eligible(target, owner):
             self.refused.append((index, target, owner))
@@ -267,6 +309,10 @@ class NameReader:
         is_owned = target in PERSONAL or target in AROUND_PERSON
         at = self.owners.setdefault(owner, len(self.owners)) if is_owned else None
         self.candidates.append(Candidate(index, target, rank, at, why, phrase))
+
+    def _is_plain_name(self, phrase: str) -> bool:
+        """Whether a phrase says `name` alone, where `contact name` is a person's even in a firm."""
+        return phrase in self.words.given_beside_family or phrase in self.words.family_beside_given
 
     def _read_path(self, index: int, path: tuple[str, ...]) -> bool:
         """Reads the last key of a path, or its last two or three as one; whether it says anything.
@@ -306,16 +352,36 @@ class NameReader:
                 self.matches.append((index, owner, match))
                 return True
         around = steps[:-1]
-        if target := self.labels.get(to_phrase(last)):
+        phrase = to_phrase(last)
+        if target := self.labels.get(phrase):
             self._add(index, target, Rank.SOURCE, self._owner(around, ()), "read.labels")
+            return True
+        if target := self.conventions.get(phrase):
+            meaning = Meaning(target, frozenset())
+            match = _Match((meaning,), Rank.SOURCE, (), phrase, "a convention of names")
+            is_users = self._owner((), split_words(last)).kind is Ownership.AMBIGUOUS
+            (self.of_user if is_users else self.matches).append(
+                (index, self._owner(around, ()), match)
+            )
             return True
         matches = list(self._read_label(last))
         for match in matches:
-            self.matches.append((index, self._owner(around, match.prefix), match))
+            owner = self._owner(around, match.prefix)
+            field = match.meanings[0].field
+            is_users = not match.prefix and self._is_of_user(split_words(last), field)
+            (self.of_user if is_users else self.matches).append((index, owner, match))
+        names = split_words(last)
+        owner = self._owner((), names)
         if self._owner(around, ()).kind < Ownership.AMBIGUOUS and (
-            self._owner((), split_words(last)).kind is not Ownership.OTHER
+            owner.kind is not Ownership.OTHER
         ):
             self.unowned.add(index)
+            fields = {match.meanings[0].field for match in matches}
+            is_email = "email" in fields or not self.words.asks_email.isdisjoint(names)
+            is_phone = "phone" in fields or not self.words.asks_phone.isdisjoint(names)
+            if owner.kind > Ownership.UNKNOWN and (is_email or is_phone):
+                target = "email" if is_email else "phone"
+                self.doubtful.setdefault(owner, {})[index] = target
         return bool(matches)
 
     def _read_type(self, index: int, path: tuple[str, ...], kind: str | None) -> None:
@@ -397,15 +463,30 @@ class NameReader:
             if (words := split_words(part))
             and (match := self._match_whole(words) or self._match_end(words))
         ]
+        matched = {part for part, _ in found}
+        whose = self._whose([part for part in parts if part not in matched]) if found else ()
         seen: set[str | None] = set()
         for part, match in found:
             field = match.meanings[0].field
+            match.prefix = match.prefix or whose
             is_new = field not in seen and (not seen or seen | {field} <= {"email", "phone"})
             if is_new:
                 seen.add(field)
                 match.rank = max(match.rank, Rank.ONE_OF_LANGUAGES if len(found) > 1 else 0)
                 match.why = f'"{part.strip()}" in its label'
                 yield match
+
+    def _whose(self, parts: list[str]) -> tuple[str, ...]:
+        """Somebody else, of whom a part of a label says that the rest is: `Friend: e-mail`."""
+        for part in parts:
+            words = split_words(part)
+            if 0 < len(words) <= MIN_QUESTION_WORDS and self._owner((), words).kind in (
+                Ownership.GUARDIAN,
+                Ownership.RELATIVE,
+                Ownership.OTHER,
+            ):
+                return words
+        return ()
 
     def _match_whole(self, words: tuple[str, ...]) -> _Match | None:
         phrase = "".join(words)
@@ -428,6 +509,13 @@ class NameReader:
             return ()
         inner = self.words.meanings.get("".join(words[1:]))
         return words[:1] if inner and inner[0].field == meanings[0].field else ()
+
+    def _is_of_user(self, words: tuple[str, ...], field: str | None) -> bool:
+        """Whether a known phrase is what somebody has who may not be the lead: `user_email`."""
+        if len(words) < 2 or words[0] not in self.words.ambiguous or field not in PERSONAL:
+            return False
+        inner = self.words.meanings.get("".join(words[1:]), ())
+        return bool(inner) and inner[0].field == field
 
     def _trim(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """The words without those at both ends that say nothing, and without numbers."""
@@ -545,8 +633,10 @@ class NameReader:
                 continue
             if words == ("to",):
                 return Owner(Ownership.OTHER, "to", is_object=True)
-            for word in words:
+            for before, word in zip(("", *words), words, strict=False):
                 of_word = self._owner_kind(word, is_object=bool(step))
+                if word in _FURTHER and before in self.words.person and not step:
+                    of_word = Ownership.RELATIVE
                 if of_word is None:
                     continue
                 if of_word is Ownership.OTHER:
@@ -601,6 +691,10 @@ class NameReader:
         match = self._match_whole(words)
         field = match.meanings[0].field if match else None
         return field if field in ("name", "email", "phone") else None
+
+
+def _class_of(target: str) -> str:
+    return "name" if target in NAMES else target
 
 
 def is_eligible(target: str, owner: Owner) -> bool:

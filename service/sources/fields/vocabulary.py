@@ -55,7 +55,7 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     a `record` is what the lead has sent: an order, a booking. `contact` is the `person` of a firm.
     `owners` are all words that say whose a field is, `strange` those that make a question one for
     somebody or something else. `unrelated` words make another question of a phrase beside them:
-    `phone type`, `id_empresa`.
+    `phone type`, `id_empresa`. `either` are phrases for an e-mail or a phone: the value tells.
     """
 
     meanings: dict[str, tuple[Meaning, ...]]
@@ -84,6 +84,7 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     asks_phone: frozenset[str]
     asks_consent: frozenset[str]
     asks_message: frozenset[str]
+    either: frozenset[str]
     yes: frozenset[str]
     no: frozenset[str]
     consent_openings: tuple[str, ...]
@@ -157,6 +158,12 @@ def vocabulary() -> Vocabulary:
         asks_phone=frozenset(words["asks_phone"]),
         asks_consent=frozenset(words["asks_consent"]),
         asks_message=_message_words(tables, words),
+        either=frozenset(
+            to_phrase(text)
+            for table in tables.values()
+            for text in table.get("other", {}).get("phrases", ())
+            if words["asks_email"] & (said := set(split_words(text))) and words["asks_phone"] & said
+        ),
         yes=_phrases(tables, "values", "yes"),
         no=_phrases(tables, "values", "no"),
         consent_openings=tuple(sorted(_phrases(tables, "values", "consent_openings"))),
