@@ -32,6 +32,14 @@ EXTRA_COUNTRY_NAMES = {
     "香港": "HK", "россия": "RU", "рф": "RU", "česko": "CZ", "korea": "KR", "south korea": "KR",
     "한국": "KR", "viet nam": "VN", "viêt nam": "VN", "uae": "AE", "ksa": "SA", "egy": "EG",
     "idn": "ID", "vnm": "VN", "sgp": "SG", "mys": "MY", "zaf": "ZA", "nzl": "NZ",
+    "tschechien": "CZ", "oesterreich": "AT", "tuerkei": "TR", "daenemark": "DK",
+    "česká republika": "CZ",
+    "německo": "DE", "rakousko": "AT", "polsko": "PL", "velká británie": "GB", "rakúsko": "AT",
+    "maďarsko": "HU", "németország": "DE", "ausztria": "AT", "szlovákia": "SK", "románia": "RO",
+    "німеччина": "DE", "польща": "PL", "сша": "US", "almanya": "DE", "avusturya": "AT", "abd": "US",
+    "ingiltere": "GB", "ألمانيا": "DE", "الأردن": "JO", "الكويت": "KW", "قطر": "QA", "المغرب": "MA",
+    "גרמניה": "DE", "ארצות הברית": "US", "ایران": "IR", "آلمان": "DE", "德國": "DE", "美國": "US",
+    "英國": "GB",
 }  # fmt: skip
 
 

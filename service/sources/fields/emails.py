@@ -77,10 +77,11 @@ def _check(address: str, effort: Effort | None) -> str | None:
         3 <= len(address) <= MAX_EMAIL_CHARS
         and address.count("@") == 1
         and "." in address.rpartition("@")[2]
+        and _has_short_parts(address)
     )
     if not is_possible:
         return None
-    if _PLAIN.fullmatch(address) and _has_short_parts(address):
+    if _PLAIN.fullmatch(address):
         return address
     if effort and not effort.take():
         return None

@@ -36,7 +36,10 @@ _FOREIGN_PREFIX = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
 _PUNCTUATION = re.compile(r"[\s().\-/]+")
 # A zero that belongs to national numbers alone: in brackets, or first after the country's code.
 _TRUNK_ZERO = re.compile(r"\(\s*0|^\+[0-9]{1,3}[\s().\-/]*0")
-_SEVERAL = re.compile(r"\s*(?:[;,|]|\s/\s|\b(?:or|oder|ou|und|and|y|o|e)\b)\s*", re.IGNORECASE)
+_SEVERAL = re.compile(
+    r"\s*(?:[;,|]|\s/\s|\b(?:or|oder|ou|und|and|y|o|e|of|en|eller|lub|nebo|alebo|vagy|tai|sau|veya|или|або)\b)\s*",
+    re.IGNORECASE,
+)
 _DATE = re.compile(r"(?:19|20)\d\d-[01]\d-[0-3]\d")
 _WORD = re.compile(r"[^\W\d_]+\.?")
 _BRACKETED_CODE = re.compile(r"^\s*\(\+(\d{1,4})\)\s*")
