@@ -110,7 +110,7 @@ def _decode_texts(top: Table, request: InboundRequest) -> Table:
             continue
         if label == JAPANESE:
             texts[name] = value.encode().decode("iso2022_jp", "replace")
-        elif find_codec(label) not in (None, "utf-8"):
+        elif find_codec(label):
             texts[name] = value_at(_decode_as(request, label), name)
     return texts
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from service.sources.payload.tree import UnreadableBody
 
-# Names by the WHATWG's labels, which call Latin-1 what is windows-1252 in practice.
+# Names by the WHATWG's labels, which call Latin-1 what is windows-1252 in practice. UTF-8 is not
+# among them: it is tried in any case.
 _LABELS = {
-    "utf-8": "utf-8 utf8 unicode-1-1-utf-8",
     "cp1252": "windows-1252 cp1252 iso-8859-1 iso8859-1 iso88591 latin1 latin-1 l1 ascii us-ascii",
     "iso8859-15": "iso-8859-15 iso8859-15 latin-9 latin9",
     "iso8859-2": "iso-8859-2 iso8859-2 latin2 latin-2",
@@ -70,7 +70,7 @@ def decode_text(raw: bytes, codec: str | None, *, field: str = "body") -> str:
     try:
         return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
-        if codec is None or codec == "utf-8":
+        if codec is None:
             raise UnreadableBody(f"not UTF-8 at byte {error.start}", field=field) from None
     # Five bytes mean nothing in windows-1252; browsers take them for control characters.
     return raw.decode(codec, "replace")
