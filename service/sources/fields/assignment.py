@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
+from service.sources.fields.countries import is_country
 from service.sources.fields.effort import Effort
 from service.sources.fields.emails import parse_address
 from service.sources.fields.phones import (
@@ -49,6 +50,8 @@ CHOICE_KINDS = frozenset(
 )  # fmt: skip
 
 
+# An address or a link alone is no message.
+_ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
 # A part of a phone number, too short to be one.
 _PART = re.compile(r"\+?[0-9]{1,4}")
 PERSON_ORDER = ("email", "phone", "first_name", "last_name", "name", "job_title")
@@ -148,7 +151,10 @@ class _Assigner:
                         candidate.index, part, text, why, field.label, candidate.phrase
                     )
             elif choice := self._parse(candidate, field, owned.get(target)):
-                owned[target] = choice
+                if choice.target in PERSONAL:
+                    owned[choice.target] = choice
+                else:
+                    self._choose(choice)
         for at, candidates in parts.items():
             if "phone" not in personal[at] and (number := self._join(candidates)):
                 personal[at]["phone"] = number
@@ -156,10 +162,13 @@ class _Assigner:
         self._choose_person(plan, {at: owned for at, owned in personal.items() if owned})
         for candidate, choice in elsewhere:
             owner = plan.owners[candidate.owner or 0]
-            if self.person is None or not self.person.is_object or self.person == owner:
+            is_free = owner.is_object and not (self.person and self.person.is_object)
+            if self.person == owner or is_free:
                 self._choose(choice)
         self._choose_standing_alone(plan)
         _sort_out_names(self.choices)
+        if "last_name" not in self.choices:
+            self.choices.pop("last_name_prefix", None)
         return Assignment(self.choices, self.rejected, self._find_repeated(personal))
 
     def _choose(self, choice: Choice) -> None:
@@ -199,6 +208,9 @@ class _Assigner:
         value, target = field.value, candidate.target
         if target == "country" and isinstance(value, str) and parse_dial_code(value):
             target, before = "phone_code", self.choices.get("phone_code")
+        elif target == "phone" and isinstance(value, str) and len(value) == 2 and is_country(value):
+            # A widget for numbers that sends the country first.
+            return Choice(candidate.index, "phone_code", value, candidate.why, field.label)
         elif target == "phone_code" and not _is_dial_code(candidate, value):
             return None
         parsed, is_whole = self._parse_value(target, value)
@@ -244,7 +256,7 @@ class _Assigner:
         if candidate.owner is None:
             return False
         owner = plan.owners[candidate.owner]
-        return owner.is_object and owner.kind >= Ownership.UNKNOWN
+        return owner.kind >= Ownership.UNKNOWN
 
     # The person.
 
@@ -391,6 +403,7 @@ def _is_plausible(candidate: Candidate, field: PayloadField, parsed: object) -> 
     is_choice = bool(field.kind) and str(field.kind).lower().replace("-", "_") in CHOICE_KINDS
     if candidate.target == "message":
         is_choice = is_choice or (isinstance(field.value, list) and len(field.value) > 1)
+        is_choice = is_choice or bool(_ONE_TOKEN.fullmatch(str(parsed)))
         is_weak = candidate.phrase in vocabulary().choices
         is_question = candidate.rank >= Rank.MENTIONED or field.label.count(" ") > 3
         least = MIN_MESSAGE_WORDS + 1 if is_question else MIN_MESSAGE_WORDS

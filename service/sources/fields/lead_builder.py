@@ -251,6 +251,8 @@ def _finish_lead(builder: LeadBuilder, event: ParsedEvent, source: Source, effor
     fields = builder.fields
     if phone := fields.get("phone"):
         fields["phone"] = to_e164(phone, *_find_region(fields, source, effort), effort)
+    if before := fields.pop("last_name_prefix", None):
+        fields["last_name"] = f"{before} {fields['last_name']}"
     money = Money(amount=fields.get("value.amount"), currency=fields.get("value.currency"))
     plain = {name: fields[name] for name in Lead.__struct_fields__ if name in fields}
     plain["is_test"] = bool(fields.get("is_test")) or event.is_test
@@ -268,6 +270,8 @@ def _find_region(
 ) -> tuple[str | None, str | None]:
     """The country as two letters, the lead's own before the source's, and a calling code."""
     country, dial_code = fields.get("country"), fields.get("phone_code")
+    if dial_code and dial_code.isalpha():
+        return dial_code, None
     if country or dial_code:
         return (country_code(country) if country and effort.take() else None), dial_code
     return source.default_country, None

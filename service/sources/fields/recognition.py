@@ -236,7 +236,10 @@ class NameReader:
         """Collects what one name may ask for."""
         name_path, aliases, lead_field, kind = name
         if lead_field:
-            owner = Owner(Ownership.SELF)
+            # The type of a question says what its answer is, and only its label whose.
+            owner = self._owner((), split_words(name_path[-1])) if name_path else None
+            if owner is None or owner.kind not in (Ownership.PERSON, Ownership.GUARDIAN):
+                owner = Owner(Ownership.SELF)
             self._add(index, lead_field, Rank.PRODUCT, owner, "the product says so")
             return
         paths = (name_path, *((alias,) for alias in aliases))
@@ -255,11 +258,15 @@ class NameReader:
                 key=lambda one: max((votes[code] for code in one.languages), default=0),
             )
             if meaning.field:
-                rank = match.rank + (Rank.GIVES_WAY if meaning.gives_way else 0)
+                gives_way = meaning.gives_way or (
+                    meaning.field == "message" and match.why.count(" ") >= MIN_QUESTION_WORDS
+                )
+                rank = match.rank + (Rank.GIVES_WAY if gives_way else 0)
                 self._add(index, meaning.field, rank, owner, match.why, match.phrase)
             elif match.phrase not in self.words.either:
                 self.unrelated.add(index)
         self._settle_doubtful()
+        self._take_user_name()
         order = sorted(self.candidates, key=lambda one: (one.rank, one.index))
         return Plan(
             tuple(order), tuple(self.owners), tuple(sorted(self.unowned)), frozenset(self.unrelated)
@@ -294,6 +301,15 @@ class NameReader:
                 owner = Owner(Ownership.AMBIGUOUS, "user", owner.is_object)
             target = match.meanings[0].field or ""
             self._add(index, target, match.rank, owner, match.why, match.phrase)
+
+    def _take_user_name(self) -> None:
+        """`user_name` is a name where nothing else is one, and a login anywhere else."""
+        if len(self.matches) < 2 or any(one.target in NAMES for one in self.candidates):
+            return
+        for index, _, match in self.matches:
+            if match.why == '"user name"':
+                owner = Owner(Ownership.SELF)
+                self._add(index, "name", Rank.MENTIONED, owner, match.why, match.phrase)
 
     def _add(
         self, index: int, target: str, rank: int, owner: Owner, why: str, phrase: str = ""
@@ -356,7 +372,10 @@ class NameReader:
         if target := self.labels.get(phrase):
             self._add(index, target, Rank.SOURCE, self._owner(around, ()), "read.labels")
             return True
-        if target := self.conventions.get(phrase):
+        target = self.conventions.get(phrase)
+        if target == "":
+            return True
+        if target:
             meaning = Meaning(target, frozenset())
             match = _Match((meaning,), Rank.SOURCE, (), phrase, "a convention of names")
             is_users = self._owner((), split_words(last)).kind is Ownership.AMBIGUOUS
@@ -376,6 +395,8 @@ class NameReader:
             owner.kind is not Ownership.OTHER
         ):
             self.unowned.add(index)
+            if not self.words.number.isdisjoint(names):
+                self.unrelated.add(index)
             fields = {match.meanings[0].field for match in matches}
             is_email = "email" in fields or not self.words.asks_email.isdisjoint(names)
             is_phone = "phone" in fields or not self.words.asks_phone.isdisjoint(names)
@@ -514,7 +535,7 @@ class NameReader:
         """Whether a known phrase is what somebody has who may not be the lead: `user_email`."""
         if len(words) < 2 or words[0] not in self.words.ambiguous or field not in PERSONAL:
             return False
-        inner = self.words.meanings.get("".join(words[1:]), ())
+        inner = self.words.meanings.get("".join(self._trim(words)[1:]), ())
         return bool(inner) and inner[0].field == field
 
     def _trim(self, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -686,7 +707,8 @@ class NameReader:
 
     def _container(self, words: tuple[str, ...]) -> str | None:
         """The field that an object is, in parts: `yourName.firstName`, `email.value`."""
-        if not words or any(self._owner_kind(word, is_object=True) for word in words[:-1]):
+        is_phrase = "".join(words) in self.words.meanings
+        if not is_phrase and any(self._owner_kind(word, is_object=True) for word in words[:-1]):
             return None
         match = self._match_whole(words)
         field = match.meanings[0].field if match else None

@@ -35,6 +35,9 @@ _TITLES = frozenset(
         "dr", "prof", "professor", "ing", "dipl", "mag", "med", "phd", "bsc", "msc", "ma", "mba",
         "herr", "frau", "mr", "mrs", "ms", "miss", "mx", "sir", "madam", "monsieur", "madame", "m",
         "mme", "sr", "sra", "señor", "señora", "divers",
+        # Roles in a conversation or at a wedding, which no firm gives.
+        "lead", "user", "visitor", "contact", "customer", "client", "guest", "member", "bride",
+        "groom", "admin", "other",
     )
 )  # fmt: skip
 _NEGATIONS = frozenset(
@@ -100,7 +103,8 @@ def parse_job_title(value: Tree) -> str | None:
     """A function in a firm; never an academic title, which some languages ask for by that word."""
     text = parse_company(value)
     words = (text or "").lower().replace(".", " ").split()
-    return text if words and not _TITLES.issuperset(words) else None
+    is_title = words and not _TITLES.issuperset(words) and any(map(str.isalpha, text or ""))
+    return text if is_title else None
 
 
 def parse_country(value: Tree) -> str | None:

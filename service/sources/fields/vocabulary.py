@@ -53,9 +53,10 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     `company` the person's firm, `thing` what has a name or a number of its own. `repeat` marks a
     second copy of a field. A `guardian` is the lead where a child has no address of its own, and
     a `record` is what the lead has sent: an order, a booking. `contact` is the `person` of a firm.
-    `owners` are all words that say whose a field is, `strange` those that make a question one for
-    somebody or something else. `unrelated` words make another question of a phrase beside them:
-    `phone type`, `id_empresa`. `either` are phrases for an e-mail or a phone: the value tells.
+    A `number` beside no word for a phone is none of a phone. `owners` are all words that say whose a field
+    is, `strange` those that make a question one for somebody or something else. `unrelated` words
+    make another question of a phrase beside them: `phone type`, `id_empresa`. `either` are phrases
+    for an e-mail or a phone: the value tells.
     """
 
     meanings: dict[str, tuple[Meaning, ...]]
@@ -78,6 +79,7 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     record: frozenset[str]
     unrelated: frozenset[str]
     owners: frozenset[str]
+    number: frozenset[str]
     strange: frozenset[str]
     contact: frozenset[str]
     asks_email: frozenset[str]
@@ -105,6 +107,7 @@ def vocabulary() -> Vocabulary:
                 for part in text.split()
                 for spelling in _spellings(part)
                 for word in split_words(spelling)
+                if len(word) > 1 or not word.isascii()
             )
     # A word that means somebody else in any language is never taken for a harmless one.
     taken: set[str] = set()
@@ -152,6 +155,7 @@ def vocabulary() -> Vocabulary:
         record=frozenset(words["record"]),
         unrelated=frozenset(words["unrelated"]),
         owners=frozenset(words["owners"]),
+        number=frozenset(words["number"] | words["unrelated"]),
         strange=frozenset(words["strange"]),
         contact=frozenset(words["contact"]),
         asks_email=frozenset(words["asks_email"]),
@@ -171,6 +175,12 @@ def vocabulary() -> Vocabulary:
             sorted((word for word in neutral if is_unspaced(word)), key=len, reverse=True)
         ),
     )
+
+
+def asks_for(label: str) -> str | None:
+    """The canonical field that a whole label asks for in some language."""
+    meanings = vocabulary().meanings.get(to_phrase(label))
+    return meanings[0].field if meanings else None
 
 
 def is_unspaced(word: str) -> bool:
@@ -223,11 +233,16 @@ def _message_words(tables: dict[str, dict[str, Any]], words: dict[str, set[str]]
                 asked.update(word for phrase in found for word in set(phrase))
             else:
                 others.update(word for phrase in found for word in phrase)
+        for phrase in table.get("other", {}).get("phrases", ()):
+            others.update(split_words(phrase))
     silent = words["neutral"] | words["closing"] | words["wrapper"] | words["owners"]
     return frozenset(
         word
         for word, count in asked.items()
-        if count > 1 and len(word) > 2 and word not in others and word not in silent
+        if (count > 1 or len(word) > 3)
+        and len(word) > 2
+        and word not in others
+        and word not in silent
     )
 
 

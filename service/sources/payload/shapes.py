@@ -58,19 +58,25 @@ _EMBEDDED = frozenset(
 )  # fmt: skip
 
 
-def flatten_shapes(tree: Tree, is_addressed: Callable[[Path], bool]) -> Tree:
+def flatten_shapes(
+    tree: Tree, is_addressed: Callable[[Path], bool], is_label: Callable[[str], object]
+) -> Tree:
     """The tree with every shape that is known brought into plain objects.
 
     `is_addressed` says of a path whether the source file names anything below it: that part stays.
+    `is_label` says of a text whether it asks for a field of the lead.
     """
     if not isinstance(tree, dict | list):
         return tree
-    return _Flattener(is_addressed).flatten(tree, ())
+    return _Flattener(is_addressed, is_label).flatten(tree, ())
 
 
 class _Flattener:
-    def __init__(self, is_addressed: Callable[[Path], bool]) -> None:
+    def __init__(
+        self, is_addressed: Callable[[Path], bool], is_label: Callable[[str], object]
+    ) -> None:
         self.is_addressed = is_addressed
+        self.is_label = is_label
         self.lists = 0
 
     def flatten(self, tree: Tree, path: Path) -> Tree:
@@ -80,6 +86,8 @@ class _Flattener:
             return self._flatten_object(tree, path)
         if isinstance(tree, list) and tree and isinstance(tree[0], dict):
             return self._flatten_list(tree, path)
+        if isinstance(tree, list) and len(tree) > 1 and isinstance(tree[0], list):
+            return self._flatten_rows(tree, path)
         if isinstance(tree, str):
             return self._flatten_text(tree, path)
         return tree
@@ -89,6 +97,7 @@ class _Flattener:
             items = list(tree.values())
             if (keys := self._pair_keys(items, path)) and _are_ids(tree):
                 return _from_pairs(items, *keys)
+        tree = _take_labels(tree)
         changed: dict[str, Tree] | None = None
         columns = self._parallel_columns(tree, path)
         for key, value in tree.items():
@@ -121,6 +130,22 @@ class _Flattener:
         new = [self.flatten(item, (*path, str(at))) for at, item in enumerate(items)]
         return new if any(a is not b for a, b in zip(new, items, strict=True)) else items
 
+    def _flatten_rows(self, rows: list[Tree], path: Path) -> Tree:
+        """`[["Your name", "Ada"], ["E-mail", "a@b"]]` as an object."""
+        are_pairs = all(
+            isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in rows
+        )
+        if (
+            not are_pairs
+            or self.is_addressed(path)
+            or not any(self.is_label(row[0]) for row in rows[:MAX_LISTS])
+        ):
+            return rows
+        fields: dict[str, Tree] = {}
+        for name, value in rows:
+            fields.setdefault(name, value)
+        return fields
+
     def _flatten_text(self, text: str, path: Path) -> Tree:
         first = text[:1]
         if first in ("{", "[") and len(path) == 1 and _plain(path[0]) in _EMBEDDED:
@@ -135,6 +160,29 @@ class _Flattener:
 
     def _pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
         """The keys of name and value in objects that are questions with their answers."""
+        return self._usual_pair_keys(items, path) or self._unusual_pair_keys(items, path)
+
+    def _unusual_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
+        """The keys where their words are unknown, but what stands under one of them is not."""
+        keys = list(items[0])
+        is_uniform = (
+            len(items) > 1
+            and 1 < len(keys) < 6
+            and all(item.keys() == items[0].keys() for item in items)
+        )
+        if not is_uniform or self.is_addressed(path):
+            return None
+        texts = [key for key in keys if all(isinstance(item[key], str) for item in items)]
+        labels = {
+            key: sum(bool(self.is_label(item[key])) for item in items[:MAX_LISTS]) for key in texts
+        }
+        name_key = max(texts, key=lambda key: labels[key], default=None)
+        if name_key is None or 3 * labels[name_key] < min(len(items), MAX_LISTS):
+            return None
+        rest = [key for key in keys if key != name_key]
+        return name_key, rest[-1]
+
+    def _usual_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
         first = items[0]
         names = {_plain(key): key for key in first}
         name_keys = [names[word] for word in NAME_KEYS if word in names]
@@ -185,6 +233,24 @@ class _Flattener:
         if not are_names or len(set(names)) != len(names) or self.is_addressed(path):
             return None
         return columns, dict(zip(names, values, strict=True)), cells
+
+
+def _take_labels(tree: dict[str, Tree]) -> dict[str, Tree]:
+    """`{"field_1": "Ada", "field_1_label": "Your name"}` as `{"Your name": "Ada"}`."""
+    labels = {
+        key.removesuffix("_label").removesuffix("_associated"): text
+        for key, text in tree.items()
+        if key.endswith("_label") and isinstance(text, str) and text
+    }
+    if not labels.keys() & tree.keys():
+        return tree
+    renamed = {labels.get(key, key): value for key, value in tree.items()}
+    spent = {
+        key
+        for key in tree
+        if key.endswith("_label") and key.removesuffix("_label").removesuffix("_associated") in tree
+    }
+    return {key: value for key, value in renamed.items() if key not in spent}
 
 
 def plain_value(value: Tree) -> Tree:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from service.sources.fields.vocabulary import asks_for
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
 from service.sources.payload.json import parse_json
 from service.sources.payload.shapes import flatten_shapes, plain_value
@@ -27,7 +28,7 @@ def parse_events(tree: Tree, source: SourceSettings) -> list[ParsedEvent]:
     Raises UnreadableBody.
     """
     events: list[ParsedEvent] = []
-    tree = flatten_shapes(tree, partial(_is_below_a_path, tree, source))
+    tree = flatten_shapes(tree, partial(_is_below_a_path, tree, source), asks_for)
     for top in _find_tops(tree, source):
         events.extend(_events_of_top(unwrap(top, source.read), source))
         field_count = sum(len(event.fields) for event in events)
