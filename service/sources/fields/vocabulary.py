@@ -53,8 +53,8 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     `company` the person's firm, `thing` what has a name or a number of its own. `repeat` marks a
     second copy of a field. A `guardian` is the lead where a child has no address of its own, and
     a `record` is what the lead has sent: an order, a booking. `contact` is the `person` of a firm.
-    A `number` beside no word for a phone is none of a phone. `owners` are all words that say whose a field
-    is, `strange` those that make a question one for somebody or something else. `unrelated` words
+    A `number` beside no word for a phone is none of a phone. `owners` are all words that say whose
+    a field is, `strange` those that make a question one for somebody or something else. `unrelated` words
     make another question of a phrase beside them: `phone type`, `id_empresa`. `either` are phrases
     for an e-mail or a phone: the value tells.
     """
@@ -107,7 +107,7 @@ def vocabulary() -> Vocabulary:
                 for part in text.split()
                 for spelling in _spellings(part)
                 for word in split_words(spelling)
-                if len(word) > 1 or not word.isascii()
+                if len(word) > 1 or not word.isascii() or kind.startswith("asks_")
             )
     # A word that means somebody else in any language is never taken for a harmless one.
     taken: set[str] = set()
