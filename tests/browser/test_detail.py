@@ -181,12 +181,12 @@ def test_what_strangers_wrote_is_text(console: Console, open_page: OpenPage) -> 
 
 def test_how_it_was_read(console: Console, open_page: OpenPage) -> None:
     """A tab says what each field became and why not another, masked until revealed."""
-    id = console.post(name="Grace Hopper", email="grace@navy.example", agent_name="Bob Kahn")
+    id = console.post(name="Grace Hopper", email="grace@navy.example", recipient_name="Bob Kahn")
     page = open_page(f"/ops/leads/{id}")
     page.get_by_role("link", name="How it was read").click()
     table = page.locator("#tab-reading table")
-    expect(table.get_by_role("row", name="agent_name")).to_contain_text(
-        "name of agent: another owner"
+    expect(table.get_by_role("row", name="recipient_name")).to_contain_text(
+        "name of recipient: another owner"
     )
     expect(table).to_contain_text("g…@navy.example")
     expect(table).not_to_contain_text("Kahn")

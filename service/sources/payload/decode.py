@@ -109,7 +109,7 @@ def _note_charset(
 ) -> None:
     """Notes the charset of what is not UTF-8; `named_by` is what names it, None if nothing does."""
     if guesses is not None and codec and not is_utf8(raw):
-        reason = f"which {named_by} names" if named_by else "as browsers do where none is named"
+        reason = f"which {named_by} names" if named_by else "because no other is named"
         guesses.append(f"Some of it is not UTF-8: it was read as {charset_name(codec)}, {reason}.")
 
 

@@ -11,9 +11,7 @@ from tests.unit.sources.factories import FORM, JSON, NOW, post, source
 
 MULTIPART = "multipart/form-data; boundary=x"
 FORM_PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n%b\r\nJos\xe9\r\n--x--\r\n'
-DEFAULT = (
-    "Some of it is not UTF-8: it was read as windows-1252, as browsers do where none is named."
-)
+DEFAULT = "Some of it is not UTF-8: it was read as windows-1252, because no other is named."
 
 
 def named(charset: str, by: str) -> str:
@@ -34,6 +32,7 @@ def other_type(kind: str, media_type: str) -> str:
         (post(b"a=1", "application/pdf"), None),
         (post(b"a=Jos%E9"), DEFAULT),
         (post(b"a=Jos\xe9"), DEFAULT),
+        (post(b"a=Jos%E9", f"{FORM}; charset=utf-8"), DEFAULT),
         (post(b"a=%C8", f"{FORM}; charset=iso-8859-2"), named("iso-8859-2", "its Content-Type")),
         (post(b"a=%C8&_charset_=windows-1250"), named("windows-1250", "its field _charset_")),
         (post(b'{"a": "Jos\xe9"}', f"{JSON}; charset=latin1"), named("windows-1252", "its Content-Type")),
