@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal -q --durations 10 --durations-min 1
 
-.PHONY: help install demo test test-busy tools chaos crash-scan lost-answers outage allowance bench pictures lock clean
+.PHONY: help install demo test test-busy corpus tools chaos crash-scan lost-answers outage allowance bench pictures lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test: tools ## Lint, check types, run all tests; says what is slow, what was ski
 
 test-busy: tools ## Run all tests beside four busy loops: none may judge by the clock
 	@$(BIN)/python -m tests.tools.beside_load 4 $(PYTEST) $(TESTS)
+
+corpus: tools ## Read every labelled submission; prints precision and recall, and what was read wrong; fails below the floor
+	@$(BIN)/python -m tests.corpus $(CORPUS)
 
 chaos: tools ## 200 SIGKILLs, and stops besides, under load, five seeds; fails on anything lost or doubled
 	@$(BIN)/python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5

@@ -29,6 +29,7 @@ NOT_RUN = {
     "make demo": "installs, and runs the demo, which `tests/flow/test_demo.py` does",
     "make test": "installs, and runs this very test",
     "make test-busy": "the same",
+    "make corpus": "installs, and reads what `tests/unit/sources/test_corpus.py` reads",
 }
 # Its commands need the files that the page tells people to write.
 TRIED_ELSEWHERE = {"docs/adding-a-provider.md": "tests/test_docs_adding_a_provider.py"}

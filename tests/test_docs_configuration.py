@@ -13,6 +13,8 @@ import pytest
 
 from service.sources.schema import (
     FetchSettings,
+    HandshakeSettings,
+    MapRule,
     PairList,
     PathCondition,
     ReadSettings,
@@ -25,18 +27,21 @@ from worker.settings.table import SETTINGS
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[sources.NAME]": SourceSettings,
+    "[sources.NAME.map]": MapRule,
     "[sources.NAME.read]": ReadSettings,
+    "[sources.NAME.handshake]": HandshakeSettings,
     "[sources.NAME.verify]": VerifySettings,
     "[sources.NAME.fetch]": FetchSettings,
     "[sources.NAME.lead]": LeadSettings,
 }
 # Keys of a source that have a section of their own.
-SECTIONS = {"read", "verify", "fetch", "lead", "rules"}
+SECTIONS = {"read", "handshake", "verify", "fetch", "lead", "rules"}
 # Tables that are written within a line, by the key they belong to.
 INLINE_TABLES = {
     "pairs": PairList,
     "test": PathCondition,
     "only": PathCondition,
+    "when": PathCondition,
     "value": ValueTemplates,
 }
 

@@ -12,7 +12,7 @@ import redis
 
 from service.cli import output, setup
 from service.ops.actions import parse_erased_email
-from service.sources.fields.values import to_e164
+from service.sources.fields.phones import to_e164
 from worker import logs
 from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool

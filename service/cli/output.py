@@ -127,6 +127,11 @@ def is_interactive() -> bool:
     return sys.stdin.isatty()
 
 
+def is_terminal() -> bool:
+    """Whether somebody reads what is printed."""
+    return sys.stdout.isatty()
+
+
 # Progress, on standard error, once a command takes longer than a moment.
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -15,10 +16,13 @@ import msgspec
 from service.cli import output
 from service.settings import source_file
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.request import InboundRequest
+from service.sources.request import FieldReading, InboundRequest
 from service.sources.schema import ConfigError, Source, SourceFile
 from service.sources.source_file.loader import load_sources
 from worker.settings.table import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from service.intake.preview import Preview
 
 BODY = click.Path(exists=True, dir_okay=False, allow_dash=True)
 JSON = "application/json"
@@ -27,6 +31,7 @@ FORM = "application/x-www-form-urlencoded"
 MAX_RECORD_BYTES = 1_000_000
 # The last second of the year 9999.
 MAX_UNIX_SECONDS = 253_402_300_799
+EXPLAINED = ("field", "value", "became", "why", "what else it might have been")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n\0]*)")
 _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", re.IGNORECASE)
 
@@ -64,6 +69,13 @@ _PART = re.compile(rb"--([^\r\n]{1,70})\r?\nContent-Disposition:[ ]*form-data", 
     metavar="UNIX_SECONDS",
     help="The time of the request. Default: now.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Say how each field was read and why: a table on a terminal, elsewhere the key"
+    " `explanation` of each submission.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for --explain on a terminal too.")
 def preview(
     source: str,
     files: tuple[str, ...],
@@ -74,6 +86,8 @@ def preview(
     url: str | None,
     api_response: bool,
     now: float | None,
+    explain: bool,
+    as_json: bool,
 ) -> None:
     """Show what a raw body would become.
 
@@ -95,11 +109,12 @@ def preview(
         query = _query_from_url(url)
     fixed = [parse_header(line) for line in headers]
     at = time.time() if now is None else now
+    as_table = explain and not as_json and output.is_terminal()
     for file in files:
         if api_response:
-            _print_result(
-                preview_record(loaded, read_body(file, MAX_RECORD_BYTES), at), alone=len(files) == 1
-            )
+            record = read_body(file, MAX_RECORD_BYTES)
+            result = preview_record(loaded, record, at, explain=explain)
+            _print_result(result, alone=len(files) == 1, as_table=as_table)
             continue
         body = b"" if method == "GET" else read_body(file, loaded.max_body)
         request = InboundRequest(
@@ -109,14 +124,43 @@ def preview(
             body=body,
             url=url or _public_url(settings.public_url, source, query),
         )
-        _print_result(preview_request(loaded, request, at), alone=len(files) == 1)
+        result = preview_request(loaded, request, at, explain=explain)
+        _print_result(result, alone=len(files) == 1, as_table=as_table)
 
 
-def _print_result(result: msgspec.Struct, *, alone: bool) -> None:
-    if alone:
+def _print_result(result: Preview, *, alone: bool, as_table: bool) -> None:
+    if as_table:
+        print_explanation(result)
+        if not alone:
+            click.echo()
+    elif alone:
         output.print_json(result)
     else:
         click.echo(msgspec.json.encode(result).decode())
+
+
+def print_explanation(result: Preview) -> None:
+    """Prints how each field of a request was read, one line a field, for people."""
+    output.print_pairs(
+        [
+            ("outcome", result.outcome),
+            *((each.field or "note", each.message) for each in result.problems),
+        ]
+    )
+    for number, event in enumerate(result.submissions, 1):
+        rows = event.explanation or ()
+        title = f"Submission {number}" if len(result.submissions) > 1 else None
+        click.echo()
+        output.print_table(EXPLAINED, _explained_rows(rows), title=title)
+
+
+def _explained_rows(readings: tuple[FieldReading, ...]) -> Iterator[tuple[str, ...]]:
+    for each in readings:
+        others = (
+            f"{other.became}{f' of {other.whose}' if other.whose else ''}: {other.lost}"
+            for other in each.others
+        )
+        yield each.field or "-", each.value, each.became, each.why, "; ".join(others)
 
 
 def _load_settings(env: Mapping[str, str]) -> Settings:

@@ -191,7 +191,8 @@ def _source_path(source: Source) -> Json:
             f"submit-{source.name}", f"Submit to the source “{source.name}”", source=source
         )
     }
-    if ADAPTERS[source.adapter].handshake is not None:
+    is_asked = source.handshake is not None and (source.handshake.query or source.handshake.header)
+    if ADAPTERS[source.adapter].handshake is not None or is_asked:
         path["get"] = _handshake(f"handshake-{source.name}")
     return path
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from service.intake import responses, submissions
 from service.sources.adapters.registry import ADAPTERS
@@ -15,6 +15,7 @@ from service.sources.normalize import normalize_record, process_request
 from service.sources.redact import redact_request
 from service.sources.request import (
     FieldError,
+    FieldReading,
     InboundRequest,
     NormalizationResult,
     Outcome,
@@ -39,11 +40,15 @@ class PreviewResponse(Struct, frozen=True):
 
 
 class PreviewEvent(Struct, frozen=True):
-    """One event: the fields of its lead, and the calls for a person that Pipedrive has not seen."""
+    """One event: the fields of its lead, and the calls for a person that Pipedrive has not seen.
+
+    `explanation` says how each field of the payload was read, where it was asked for.
+    """
 
     event_id: str | None
     lead: Json | None
     calls: list[Json] = field(default_factory=list)
+    explanation: tuple[FieldReading, ...] | UnsetType = UNSET
 
 
 class Preview(Struct, frozen=True, kw_only=True):
@@ -55,42 +60,49 @@ class Preview(Struct, frozen=True, kw_only=True):
     problems: list[FieldError] = field(default_factory=list)
 
 
-def preview(source: Source, request: InboundRequest, now: float) -> Preview:
-    """Preview a request; `now` in Unix seconds. Ids that only the ledger can give are zeros."""
+def preview(
+    source: Source, request: InboundRequest, now: float, *, explain: bool = False
+) -> Preview:
+    """Preview a request; `now` in Unix seconds. Ids that only the ledger can give are zeros.
+
+    `explain`: each event says how it was read, and `problems` what had to be guessed of the body.
+    """
     try:
         key = _check_head(source, request)
     except HttpProblem as problem:
         return _preview_problem(source, request, problem)
-    result = _normalize(source, request, now)
+    result = _normalize(source, request, now, explain=explain)
     try:
         response = _respond(source, request, result, key, now)
     except HttpProblem as problem:
         refused = _preview_problem(source, request, problem, result.outcome)
         return msgspec.structs.replace(
-            refused, submissions=[_preview_event(event) for event in result.events]
+            refused,
+            submissions=[_preview_event(event, explain=explain) for event in result.events],
+            problems=[*refused.problems, *_note_guess(result)],
         )
     if result.outcome is Outcome.HANDSHAKE:
         return Preview(outcome=result.outcome, response=_preview_response(response))
-    events, event_errors = _preview_events(source, result, now)
+    events, event_errors = _preview_events(source, result, now, explain=explain)
     return Preview(
         outcome=result.outcome,
         response=_preview_response(response),
         submissions=events,
-        problems=[*result.field_errors, *event_errors],
+        problems=[*result.field_errors, *event_errors, *_note_guess(result)],
     )
 
 
-def preview_record(source: Source, record: bytes, now: float) -> Preview:
+def preview_record(source: Source, record: bytes, now: float, *, explain: bool = False) -> Preview:
     """Preview a record from the product's API, for products whose events carry ids only.
 
     `response` is the response to the event that announced the record. Raises ValueError if the
     product has no such API.
     """
-    result = normalize_record(source, record, now)
+    result = normalize_record(source, record, now, explain=explain)
     response = PreviewResponse(source.reply or ADAPTERS[source.adapter].reply)
     if result.outcome is Outcome.UNREADABLE:
         return Preview(outcome=result.outcome, response=response, problems=result.field_errors)
-    events, event_errors = _preview_events(source, result, now)
+    events, event_errors = _preview_events(source, result, now, explain=explain)
     return Preview(
         outcome=result.outcome,
         response=response,
@@ -113,10 +125,12 @@ def _check_head(source: Source, request: InboundRequest) -> str | None:
     return submissions.idempotency_key(request)
 
 
-def _normalize(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
+def _normalize(
+    source: Source, request: InboundRequest, now: float, *, explain: bool
+) -> NormalizationResult:
     """Normalize as the endpoint does: to the sender, a bug of ours is an unreadable request."""
     try:
-        return process_request(source, request, now)
+        return process_request(source, request, now, explain=explain)
     except Exception as error:
         return NormalizationResult(
             outcome=Outcome.UNREADABLE,
@@ -167,13 +181,15 @@ def _preview_problem(
 
 
 def _preview_events(
-    source: Source, result: NormalizationResult, now: float
+    source: Source, result: NormalizationResult, now: float, *, explain: bool
 ) -> tuple[list[PreviewEvent], list[FieldError]]:
     previews: list[PreviewEvent] = []
     errors: list[FieldError] = []
     for number, event in enumerate(submissions.events_of(result)):
         calls, event_errors = _plan_calls(source, event, f"{number:026d}", now)
-        previews.append(msgspec.structs.replace(_preview_event(event), calls=calls))
+        previews.append(
+            msgspec.structs.replace(_preview_event(event, explain=explain), calls=calls)
+        )
         errors += event_errors
     return previews, errors
 
@@ -193,8 +209,16 @@ def _plan_calls(
     return planned_calls(lead_plan), [FieldError("", text) for text in lead_plan.left_out]
 
 
-def _preview_event(event: SourceEvent) -> PreviewEvent:
-    return PreviewEvent(event.event_id, _lead_fields(event.lead) if event.lead else None)
+def _preview_event(event: SourceEvent, *, explain: bool) -> PreviewEvent:
+    return PreviewEvent(
+        event.event_id,
+        _lead_fields(event.lead) if event.lead else None,
+        explanation=event.explanation if explain else UNSET,
+    )
+
+
+def _note_guess(result: NormalizationResult) -> list[FieldError]:
+    return [FieldError("body", result.guessed)] if result.guessed else []
 
 
 def _lead_fields(lead: Lead) -> Json:

@@ -68,7 +68,7 @@ def product_response(
         content,
         status_code=code,
         media_type=answer.media_type,
-        headers={**pages.BARE_HEADERS, **headers},
+        headers={**pages.BARE_HEADERS, **answer.headers, **headers},
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import msgspec
-
+from service.intake.content import content_digest
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
@@ -60,7 +59,7 @@ def duplicate_key(
         return None
     return DuplicateKey(
         kind="content",
-        value=_content_digest(request, event, index, body),
+        value=_content_digest(source, request, event, index, body),
         fingerprint=body,
         window=source.dedupe_window,
     )
@@ -75,11 +74,12 @@ def fingerprint(request: InboundRequest) -> str:
     return digest(body.decode("latin-1"))
 
 
-def _content_digest(request: InboundRequest, event: SourceEvent, index: int, body: str) -> str:
+def _content_digest(
+    source: Source, request: InboundRequest, event: SourceEvent, index: int, body: str
+) -> str:
     """A digest of the lead, however it was encoded; of the bytes where there is no usable lead.
 
-    This way a hidden timestamp or a new boundary does not turn a double click into two leads. A
-    post that looks like spam never counts as a duplicate of one that does not: otherwise a robot
+    A post that looks like spam never counts as a duplicate of one that does not: otherwise a robot
     could make a person's submission disappear.
     """
     family = "form" if media_type(request.content_type) in _FORMS else "json"
@@ -87,7 +87,7 @@ def _content_digest(request: InboundRequest, event: SourceEvent, index: int, bod
         family += "-spam"
     if event.lead is None or not event.lead.has_contact:
         return digest(family, body, str(index))
-    return digest(family, msgspec.json.encode(event.lead, order="deterministic").decode())
+    return digest(family, content_digest(source, event.lead))
 
 
 def events_of(result: NormalizationResult) -> list[SourceEvent]:

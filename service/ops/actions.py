@@ -18,8 +18,8 @@ from service.ops.exceptions import EmptyFilter, NotFound, NothingToEdit
 from service.ops.filters import Filter, parse_states
 from service.ops.schemas import BulkStatus, CauseCard, Page
 from service.overview import LEAD_TOKENS, Paused
+from service.sources.fields.emails import parse_email
 from service.sources.fields.text import clean_line, clean_text
-from service.sources.fields.values import parse_email
 from worker.contract import Lead, State
 from worker.erasure import erasure
 from worker.erasure.erasure import Erasure

@@ -24,6 +24,7 @@ from service.ops.exceptions import NotFound
 from service.ops.export import ExportRow, read_export_rows
 from service.ops.filters import Filter, FilterError
 from service.ops.items import build_item_from_row, read_items
+from service.ops.reading import StoredReading, read_stored
 from service.ops.schemas import CauseCard, Detail, Item, Overview, Page
 from service.ops.search_index import PATIENCE_SECONDS, Freshness, Loading, SearchIndex
 from service.ops.search_table import Place, SearchTable
@@ -216,6 +217,13 @@ class SubmissionQueries:
         return dry_run_record(
             self._ledger, self._lead_mappings(), record, edit, reveal=reveal, clock=self._ledger.now
         )
+
+    def reading(self, submission_id: str, *, reveal: bool) -> StoredReading:
+        """How it is read under the source file as it is now. Raises `NotFound`."""
+        record = self._ledger.get(submission_id) if keys.is_safe_id(submission_id) else None
+        if record is None:
+            raise NotFound("there is no submission with this id")
+        return read_stored(record, self._find_source(record.source), reveal=reveal)
 
     def drift(self) -> AccountDrift:
         """The names in the source file that the account lacks, by the last hourly check."""

@@ -10,14 +10,17 @@ from collections.abc import Mapping
 import msgspec
 
 from service.sources.adapters.registry import ADAPTERS
+from service.sources.fields.effort import Effort
 from service.sources.fields.lead_builder import build_lead
 from service.sources.fields.values import VALUE_PARSERS, parse_short_text
-from service.sources.payload.decode import decode_utf8
+from service.sources.handshake import accept_ping, answer_challenge, is_signed
+from service.sources.payload.decode import decode_utf8, describe_guess, is_json
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.json import MAX_RECORD_VALUES, parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
 from service.sources.request import (
     FieldError,
+    FieldReading,
     InboundRequest,
     NormalizationResult,
     Outcome,
@@ -25,11 +28,13 @@ from service.sources.request import (
 )
 from service.sources.schema import Source
 from service.sources.spam import find_spam_reason
+from service.sources.verification.common import Verification
 from service.sources.verification.verify import verify
 from worker.contract import NO_CONTACT_WHY
 
 REDIRECT_FIELD = "_redirect"
 MAX_FIELD_ERRORS = 100
+EMPTY_BODIES = (b"", b"{}", b"[]", b"null")
 # The fields that give a contact, and what each of them must be.
 CONTACT_FIELDS = {
     "email": "an e-mail address",
@@ -39,36 +44,89 @@ CONTACT_FIELDS = {
 }
 
 
-def process_request(source: Source, request: InboundRequest, now: float) -> NormalizationResult:
-    """Verifies a request and normalises it. `now` is in Unix seconds."""
+def process_request(
+    source: Source, request: InboundRequest, now: float, *, explain: bool = False
+) -> NormalizationResult:
+    """Verifies a request and normalises it. `now` is in Unix seconds.
+
+    `explain`: the events say how each of their fields was read.
+    """
     adapter = ADAPTERS[source.adapter]
+    if len(request.body) > source.max_body:
+        return _unreadable(UnreadableBody(f"more than {source.max_body} bytes", status=413))
+    verification = verify(request, source, now, adapter.scheme)
+    if answer := _answer_handshake(source, request, now, verification):
+        return answer
     if request.method != "POST":
         if adapter.handshake and request.method == "GET":
             return adapter.handshake(request, source)
         return NormalizationResult(
             outcome=Outcome.REFUSED, status=405, detail="Only POST is accepted here."
         )
-    if len(request.body) > source.max_body:
-        return _unreadable(UnreadableBody(f"more than {source.max_body} bytes", status=413))
-    verification = verify(request, source, now, adapter.scheme)
-    if not verification.ok:
-        return NormalizationResult(
-            outcome=Outcome.REFUSED,
-            status=401,
-            detail="The signature, secret or key is missing or wrong.",
-            reason=verification.reason,
-        )
-    return normalize(source, request, now, event_id=verification.event_id)
+    if answer := _answer_challenge(source, request, is_verified=verification.ok):
+        return answer
+    may_be_ping = bool(
+        source.handshake and source.handshake.ping and not is_signed(source, request)
+    )
+    if verification.ok or may_be_ping:
+        result = normalize(source, request, now, event_id=verification.event_id, explain=explain)
+        if may_be_ping and _holds_no_lead(result, request):
+            return accept_ping()
+        if verification.ok:
+            return result
+    return NormalizationResult(
+        outcome=Outcome.REFUSED,
+        status=401,
+        detail="The signature, secret or key is missing or wrong.",
+        reason=verification.reason,
+    )
+
+
+def _answer_handshake(
+    source: Source, request: InboundRequest, now: float, verification: Verification
+) -> NormalizationResult | None:
+    """The answer to a challenge that the source describes, unless its signature is wrong."""
+    if source.handshake is None or (not verification.ok and is_signed(source, request)):
+        return None
+    secrets = source.secrets if verification.ok else ()
+    scheme = ADAPTERS[source.adapter].scheme
+    # While a secret is changed, the answer is made with the one that the sender knows.
+    signed_with = (
+        secret
+        for secret in secrets
+        if len(secrets) == 1
+        or verify(request, msgspec.structs.replace(source, secrets=(secret,)), now, scheme).ok
+    )
+    return answer_challenge(source, request, next(signed_with, None))
+
+
+def _holds_no_lead(result: NormalizationResult, request: InboundRequest) -> bool:
+    if result.outcome is Outcome.UNREADABLE:
+        return request.body.strip() in EMPTY_BODIES
+    return result.outcome in (Outcome.NO_LEAD, Outcome.NO_CONTACT)
 
 
 def normalize(
-    source: Source, request: InboundRequest, now: float, event_id: str | None = None
+    source: Source,
+    request: InboundRequest,
+    now: float,
+    event_id: str | None = None,
+    *,
+    explain: bool = False,
 ) -> NormalizationResult:
     """Normalises a request without verifying it, for one that was verified when it arrived.
 
     `now` is in Unix seconds, `event_id` from a verified header.
     """
     adapter = ADAPTERS[source.adapter]
+    status = source.reply or (adapter.response.status if adapter.response else adapter.reply)
+    if source.adapter != "form" and not request.body.strip() and is_json(request):
+        return NormalizationResult(
+            outcome=Outcome.NO_LEAD,
+            detail="an empty body: a ping",
+            status=status,
+            response=adapter.response,
+        )
     try:
         parsed_events = adapter.read(request, source)
         if not any(one.fields or one.lead_fields or one.outcome for one in parsed_events):
@@ -77,22 +135,31 @@ def normalize(
         return _unreadable(error)
     events: list[SourceEvent] = []
     field_errors: list[FieldError] = []
+    effort = Effort()
     for parsed_event in parsed_events:
-        event, contact_errors = _build_event(parsed_event, source, now, event_id)
+        event, contact_errors = _build_event(
+            parsed_event, source, now, event_id, effort, request.query, explain=explain
+        )
         events.append(event)
         field_errors += contact_errors
     return NormalizationResult(
         outcome=_combine_outcomes(events),
         events=events,
         field_errors=field_errors[:MAX_FIELD_ERRORS],
-        status=source.reply or (adapter.response.status if adapter.response else adapter.reply),
+        status=status,
         response=adapter.response,
         redirect_to=_find_redirect(parsed_events[0].top),
+        guessed=describe_guess(request) if explain and not adapter.names_charsets else None,
     )
 
 
 def normalize_record(
-    source: Source, record: bytes, now: float, fetch: Mapping[str, str] | None = None
+    source: Source,
+    record: bytes,
+    now: float,
+    fetch: Mapping[str, str] | None = None,
+    *,
+    explain: bool = False,
 ) -> NormalizationResult:
     """Normalises a fetched record: one event, which is never NEEDS_FETCH.
 
@@ -114,7 +181,7 @@ def normalize_record(
         lead_fields=parsed_event.lead_fields | event_fields,
         event_id=event_fields.get("event_id") or parsed_event.event_id,
     )
-    event, field_errors = _build_event(parsed_event, source, now, None)
+    event, field_errors = _build_event(parsed_event, source, now, None, Effort(), explain=explain)
     return NormalizationResult(
         outcome=event.outcome,
         events=[event],
@@ -123,11 +190,35 @@ def normalize_record(
     )
 
 
+def _answer_challenge(
+    source: Source, request: InboundRequest, *, is_verified: bool
+) -> NormalizationResult | None:
+    """The answer to a challenge that a product posts; None for anything else.
+
+    A source that is signed and reads any payload knows the challenges of all products.
+    """
+    adapter = ADAPTERS[source.adapter]
+    if adapter.reads_any_payload:
+        adapters = [*ADAPTERS.values()] if is_verified and source.secrets else []
+    else:
+        adapters = [adapter] if is_verified or adapter.answers_unsigned else []
+    answers = (one.answer_post(request, source) for one in adapters if one.answer_post)
+    return next(filter(None, answers), None)
+
+
 def _build_event(
-    parsed_event: ParsedEvent, source: Source, now: float, header_event_id: str | None
+    parsed_event: ParsedEvent,
+    source: Source,
+    now: float,
+    header_event_id: str | None,
+    effort: Effort,
+    query: str = "",
+    *,
+    explain: bool,
 ) -> tuple[SourceEvent, list[FieldError]]:
     """The event and, if it has no contact, the fields that would change that."""
-    lead, rejected = build_lead(parsed_event, source)
+    readings: list[FieldReading] | None = [] if explain else None
+    lead, rejected = build_lead(parsed_event, source, effort, query=query, readings=readings)
     event_id = (
         _find_event_id(parsed_event, source)
         or parsed_event.event_id
@@ -151,6 +242,7 @@ def _build_event(
         event_id=event_id,
         reason=reason,
         fetch=parsed_event.fetch,
+        explanation=tuple(readings or ()),
     )
     return event, _contact_errors(rejected) if outcome is Outcome.NO_CONTACT else []
 

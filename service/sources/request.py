@@ -53,12 +53,39 @@ class FieldError(Struct, frozen=True):
     message: str
 
 
+class OtherReading(Struct, frozen=True, kw_only=True):
+    """What a field of a payload asks for and did not become.
+
+    `whose` is its owner by the payload's own word, empty for the lead's; `lost` says why.
+    """
+
+    became: str
+    whose: str = ""
+    lost: str
+
+
+class FieldReading(Struct, frozen=True, kw_only=True):
+    """How one field of a payload was read.
+
+    `field` is its path, empty for what the product itself says; `value` is shortened. `became` is
+    what came of it: canonical fields, `answer`, `repeated`, `hidden`, `ignored` or `empty`,
+    several with commas.
+    """
+
+    field: str
+    value: str
+    became: str
+    why: str
+    others: tuple[OtherReading, ...] = ()
+
+
 class SourceEvent(Struct, frozen=True, kw_only=True):
     """One event of a request.
 
     `outcome` is LEAD, NO_LEAD, NO_CONTACT, NEEDS_FETCH or SPAM, and `reason` explains it in plain
     words. `event_id` is the product's own id of the event, by which a second delivery of it is
-    recognised. `fetch` names the record to fetch, for events that carry ids only.
+    recognised. `fetch` names the record to fetch, for events that carry ids only. `explanation`
+    has a reading for each field, where it was asked for.
     """
 
     outcome: Outcome
@@ -66,17 +93,20 @@ class SourceEvent(Struct, frozen=True, kw_only=True):
     event_id: str | None = None
     reason: str | None = None
     fetch: dict[str, str] | None = None
+    explanation: tuple[FieldReading, ...] = ()
 
 
 class CustomResponse(Struct, frozen=True):
     """The response that a product requires in place of the usual one.
 
-    `body` is JSON, or text for another media type, or None for an empty body.
+    `body` is JSON, or text for another media type, or None for an empty body. `headers` are those
+    of a handshake.
     """
 
     status: int
     body: Any = None
     media_type: str = "application/json"
+    headers: dict[str, str] = {}
 
 
 class NormalizationResult(Struct, frozen=True, kw_only=True):
@@ -86,7 +116,8 @@ class NormalizationResult(Struct, frozen=True, kw_only=True):
     UNREADABLE and HANDSHAKE have no events. `status` is the HTTP status of the response. `response`
     is set for handshakes, and for products that count only certain responses as success.
     `redirect_to` is a form's own `_redirect`, not yet checked. `reason` says why a request was
-    refused, for the log and for `leadline preview`, never for the sender.
+    refused, for the log and for `leadline preview`, never for the sender. `guessed` says what of
+    the body had to be guessed, where an explanation was asked for.
     """
 
     outcome: Outcome
@@ -97,3 +128,4 @@ class NormalizationResult(Struct, frozen=True, kw_only=True):
     response: CustomResponse | None = None
     redirect_to: str | None = None
     reason: str | None = None
+    guessed: str | None = None

@@ -26,6 +26,8 @@ EXPECTED_DURATION = 'a duration such as 90, "10m", "1h30m" or "30d"'
 EXPECTED_SIZE = 'a size such as 65536, "256KiB" or "1MiB"'
 EXPECTED_RATE = 'a rate such as "60/m", or "off"'
 EXPECTED_STRINGS = "a string or a list of strings, none of them empty"
+EXPECTED_COUNTRY = 'the two letters of a country, such as "DE" (and "GB", not "UK")'
+_COUNTRY = re.compile(r"[A-Za-z]{2}", re.ASCII)
 _RATE = re.compile(r"([0-9]+)\s*/\s*([smhd])", re.ASCII)
 
 
@@ -76,6 +78,13 @@ def read_strings(value: object) -> list[str]:
     return list(items)
 
 
+def read_country(value: object) -> str:
+    """The two letters of a country, in upper case."""
+    if not isinstance(value, str) or not _COUNTRY.fullmatch(value):
+        raise ValueError(EXPECTED_COUNTRY)
+    return value.upper()
+
+
 def _read_number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         raise ValueError("not a number")
@@ -91,6 +100,7 @@ Seconds = Annotated[float, parsed_by(read_duration)]
 Bytes = Annotated[int, parsed_by(read_size)]
 RateLimit = Annotated[Rate | None, parsed_by(read_rate)]
 Strings = Annotated[list[str], parsed_by(read_strings)]
+Country = Annotated[str | None, parsed_by(read_country)]
 Scalar = str | int | float | bool
 
 
@@ -131,6 +141,53 @@ class ReadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def pair_lists(self) -> list[PairList]:
         """`pairs` as a list, whether it was written as one or as a single table."""
         return self.pairs if isinstance(self.pairs, list) else [self.pairs] if self.pairs else []
+
+
+class MapRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A line of `map` that changes the value on its way to the field `to`.
+
+    `take` counts from 1, and from the end where it is negative. `default` is for a field that has
+    no value otherwise.
+    """
+
+    to: str
+    unescape: Literal["html"] | None = None
+    match: str | None = None
+    split: str | None = None
+    trim: bool = False
+    strip: str | None = None
+    take: int | None = None
+    join: str | None = None
+    extract: Literal["email", "phone", "url"] | None = None
+    case: Literal["title", "lower", "upper"] | None = None
+    default: str | None = None
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether it takes a part of the value and leaves another."""
+        return bool(self.match or self.take or self.extract)
+
+    @property
+    def changes_value(self) -> bool:
+        return (
+            self.takes_part
+            or self.join is not None
+            or bool(self.unescape or self.split or self.trim or self.strip or self.case)
+        )
+
+
+class HandshakeSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[sources.X.handshake]`: what a sender asks before it posts, and the answer it wants.
+
+    Every key is an occasion of its own; `when` limits `answer` and `echo`.
+    """
+
+    when: PathCondition | None = None
+    answer: dict[str, str] = field(default_factory=dict)
+    echo: str | None = None
+    query: str | None = None
+    header: str | None = None
+    ping: bool = False
 
 
 class VerifySettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,8 +236,13 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rate_limit: RateLimit = None
     max_body: Bytes = 262_144
     reply: int | None = None
-    map: dict[str, str] = field(default_factory=dict)
+    default_country: Country = None
+    ignore: Strings = field(default_factory=list)
+    dedupe_ignore: Strings = field(default_factory=list)
+    dedupe_on: Strings = field(default_factory=list)
+    map: dict[str, str | MapRule] = field(default_factory=dict)
     read: ReadSettings = field(default_factory=ReadSettings)
+    handshake: HandshakeSettings | None = None
     verify: VerifySettings | None = None
     fetch: FetchSettings | None = None
     lead: LeadSettings = field(default_factory=LeadSettings)
@@ -217,6 +279,14 @@ class Source(SourceSettings, frozen=True, kw_only=True):
     secrets: tuple[SourceSecret, ...] = ()
     challenge: SourceSecret | None = None
     fetch_token: SourceSecret | None = None
+
+    @property
+    def map_rules(self) -> dict[str, MapRule]:
+        """`map` with a rule for each line, whether it was written as one or as a field's name."""
+        return {
+            path: line if isinstance(line, MapRule) else MapRule(to=line)
+            for path, line in self.map.items()
+        }
 
     @property
     def verification(self) -> VerifySettings:

@@ -11,7 +11,13 @@ from service.web.problems import HttpProblem
 
 BODY_TIMEOUT_SECONDS = 10.0
 MEDIA_TYPES = frozenset(
-    {"application/x-www-form-urlencoded", "multipart/form-data", "application/json", "text/plain"}
+    {
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "application/json",
+        "text/json",
+        "text/plain",
+    }
 )
 _CLOSE = {"Connection": "close"}
 
@@ -31,7 +37,12 @@ def check_body_headers(request: InboundRequest, limit: int) -> None:
             headers={"Accept-Encoding": "identity"} | _CLOSE,
         )
     kind = media_type(request.content_type)
-    if kind not in MEDIA_TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
+    # A body without a type is read by what it holds.
+    if (
+        kind
+        and kind not in MEDIA_TYPES
+        and not (kind.startswith("application/") and kind.endswith("+json"))
+    ):
         raise HttpProblem("media-type", headers={"Accept-Post": ", ".join(sorted(MEDIA_TYPES))})
     announced = request.header("content-length") or ""
     if (

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import console, delivery, intake, preview
+from tests.bench import console, delivery, intake, preview, reader
 
 HEAD = """# Benchmarks
 
@@ -38,6 +38,9 @@ def sections(peers: Path | None, quick: bool) -> dict[str, Callable[[], str]]:
         ),
         "The console over 100,000 submissions": lambda: _measure_console(
             2_000 if quick else 100_000, 5 if quick else 30
+        ),
+        "Reading submissions": lambda: _with_explanation(
+            reader, reader.format_table(reader.run(1 if quick else reader.ROUNDS))
         ),
         "Previews": lambda: _measure_previews(3 if quick else 20),
     }

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import msgspec
 
 from service.intake.preview import preview, preview_record
-from service.sources.fields import matching
+from service.sources.fields.recognition import forget_plans
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
 
 NOW = 1_700_000_000.0
@@ -52,7 +52,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
 
     The first round is cold, the others are as in a long run.
     """
-    matching.split_words.cache_clear()
+    forget_plans()
     times_by_case: dict[str, list[float]] = {}
     ready = build_jobs()
     for _ in range(rounds):

@@ -28,7 +28,7 @@ def paths(console: Console) -> list[str]:
     console.context.ledger.gate.pause("CRM migration", "vera")
     tabs = [
         f"/ops/leads/{delivered}?tab={tab}&reveal=1"
-        for tab in ("received", "attempts", "timeline", "attribution")
+        for tab in ("received", "reading", "attempts", "timeline", "attribution")
     ]
     return [
         "/ops", "/ops/leads", "/ops/leads?state=dead", f"/ops/leads/{dead}?state=dead",

@@ -177,3 +177,18 @@ def test_what_strangers_wrote_is_text(console: Console, open_page: OpenPage) -> 
             == 0
         )
         assert "owned" not in page.title()
+
+
+def test_how_it_was_read(console: Console, open_page: OpenPage) -> None:
+    """A tab says what each field became and why not another, masked until revealed."""
+    id = console.post(name="Grace Hopper", email="grace@navy.example", recipient_name="Bob Kahn")
+    page = open_page(f"/ops/leads/{id}")
+    page.get_by_role("link", name="How it was read").click()
+    table = page.locator("#tab-reading table")
+    expect(table.get_by_role("row", name="recipient_name")).to_contain_text(
+        "name of recipient: another owner"
+    )
+    expect(table).to_contain_text("g…@navy.example")
+    expect(table).not_to_contain_text("Kahn")
+    page.locator("#actions").get_by_role("link", name="Reveal").click()
+    expect(table).to_contain_text("Bob Kahn")

@@ -104,6 +104,30 @@ def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_each_field_is_explained(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --explain each submission says how its fields were read, as a table on a terminal."""
+    words, body = ("contact", "-", "--explain"), b"E-Mail=ada%40example.com&Ort=K%F6ln&website="
+    preview = parse_output(run(*words, body=body))
+    [one] = preview["submissions"]
+    assert list(one) == ["event_id", "lead", "calls", "explanation"]
+    assert one["explanation"][0] == {
+        "field": "E-Mail",
+        "value": "ada@example.com",
+        "became": "email",
+        "why": '"e mail"',
+        "others": [],
+    }
+    assert [each["became"] for each in one["explanation"]] == ["email", "answer", "hidden"]
+    [problem] = preview["problems"]
+    assert problem["field"] == "body"
+    monkeypatch.setattr("service.cli.output.is_terminal", lambda: True)
+    assert parse_output(run(*words, "--json", body=body)) == preview
+    lines = [line.split() for line in run(*words, body=body).output.splitlines()]
+    assert lines[0] == ["outcome", "lead"]
+    assert lines[1][:2] == ["body", "Some"]
+    assert ["E-Mail", "ada@example.com", "email", '"e', 'mail"'] in lines
+
+
 def test_several_files_give_a_line_each(run: Run, tmp_path: Path) -> None:
     """Each of several files is processed separately and printed on one line."""
     for name, body in (

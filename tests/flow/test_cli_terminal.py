@@ -22,7 +22,7 @@ from worker.ledger.audit import AuditTrail
 
 # Commands that print no table.
 WITHOUT_JSON = {
-    "up", "serve", "work", "sandbox", "preview", "pause", "resume", "dead retry", "dead edit",
+    "up", "serve", "work", "sandbox", "pause", "resume", "dead retry", "dead edit",
     "dead discard", "dead undo", "dead export", "quarantine accept", "quarantine discard",
     "causes ignore", "causes reopen", "bulk stop",
 }  # fmt: skip

@@ -209,6 +209,13 @@ class Settings:
         unset="none",
         unit="CIDR",
     )
+    default_country: str | None = _setting(
+        "LEADLINE_DEFAULT_COUNTRY",
+        types.parse_country,
+        "Where phone numbers without + come from, unless the source or the lead says so.",
+        unset="such numbers stay as typed",
+        unit="two letters",
+    )
     encryption_keys: tuple[Secret, ...] = _setting(
         "LEADLINE_ENCRYPTION_KEYS",
         types.parse_encryption_keys,

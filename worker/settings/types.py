@@ -90,6 +90,13 @@ def parse_positive_size(text: str) -> int:
     return value
 
 
+def parse_country(text: str) -> str:
+    """Parses the two letters of a country; whether there is one, the source file's loader says."""
+    if not re.fullmatch(r"[A-Za-z]{2}", text):
+        raise ValueError(f"expected the two letters of a country, such as DE, got {text!r}")
+    return text.upper()
+
+
 def split_list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 

@@ -16,6 +16,7 @@ from service.ops.console.status_bar import describe_missing
 from service.ops.console.urls import ListLocation
 from service.ops.dry_run import DryRunResult
 from service.ops.exceptions import NotFound
+from service.ops.reading import StoredReading
 from service.ops.schemas import Detail
 from service.web.problems import HttpProblem
 from worker.contract import ACTIONABLE, WORKING, State
@@ -26,6 +27,7 @@ from worker.ledger.bulk import ACTIONS
 TABS = {
     "preview": "Preview",
     "received": "Received",
+    "reading": "How it was read",
     "attempts": "Attempts",
     "timeline": "Timeline",
     "attribution": "Attribution",
@@ -128,6 +130,7 @@ class LeadPanel:
             "tab": tab,
             "tabs": [_tab(location, name, detail, tab, flags) for name in _tab_names(allowed)],
             "preview": self._preview(detail, unsaved, reveal=reveal) if tab == "preview" else None,
+            "reading": self._reading(detail, reveal=reveal) if tab == "reading" else None,
             "preview_of_edit": unsaved is not None and bool(unsaved.edit),
             "last_rejection": _last_rejection(detail),
             "good_outcomes": GOOD_OUTCOMES,
@@ -151,6 +154,15 @@ class LeadPanel:
         edit = unsaved.edit if unsaved else None
         try:
             return self._console.queries.dry_run(detail.id, edit, reveal=reveal)
+        except (NotFound, StoreUnavailable):
+            return None
+
+    def _reading(self, detail: Detail, *, reveal: bool) -> StoredReading | None:
+        """How its fields were read; None if there is nothing left to read."""
+        if detail.raw is None:
+            return None
+        try:
+            return self._console.queries.reading(detail.id, reveal=reveal)
         except (NotFound, StoreUnavailable):
             return None
 

@@ -114,12 +114,15 @@ class Adapter(Struct, frozen=True, kw_only=True):
     that no setting can describe (then `verify.scheme` is None). `reply` is the status that the
     product counts as success, `response` a whole response where it wants one of its own.
     `handshake` answers a GET; `has_verify_token`: with a token of its own (`verify.challenge_env`).
+    `answer_post` answers a verified POST that only checks the URL, and returns None for any other;
+    `answers_unsigned`: the product does not sign that POST, so it is answered unverified.
     `record_api` is set if events carry ids only. `detectors` are for the wizard.
 
     `reads_any_payload`: there is no fixed shape, so `[sources.X.read]` says how to unwrap it.
     `rejects_no_contact`: a post without any contact gets a 422, because whoever sent it can
     correct it. Products would drop the event, so theirs is accepted and becomes a dead letter.
     `sent_by_people`: a person waits for a call, so these leads are delivered first.
+    `names_charsets`: a field of the body names the charset of each text, so that none is guessed.
     `error_member`: the member of a JSON error in which the product shows `detail` to its users.
     """
 
@@ -133,11 +136,14 @@ class Adapter(Struct, frozen=True, kw_only=True):
     reads_any_payload: bool = False
     rejects_no_contact: bool = False
     sent_by_people: bool = False
+    names_charsets: bool = False
     error_member: str | None = None
     reply: int = 202
     response: CustomResponse | None = None
     handshake: Callable[[InboundRequest, Source], NormalizationResult] | None = None
     has_verify_token: bool = False
+    answer_post: Callable[[InboundRequest, Source], NormalizationResult | None] | None = None
+    answers_unsigned: bool = False
     record_api: RecordApi | None = None
 
     @property

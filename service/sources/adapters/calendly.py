@@ -2,7 +2,8 @@
 
 A cancellation has the `uri` of the booking that it ends. A rescheduled meeting is a cancellation
 and a new booking, which names the `old_invitee`: the person is found again by e-mail. The
-organiser's and guests' addresses are in the same payload; none of them is taken.
+organiser's and guests' addresses are in the same payload; none of them is taken. If the host is to
+call, the location is the invitee's number.
 https://developer.calendly.com/api-docs/ZG9jOjM2MzE2MDM4-webhook-signatures
 """
 
@@ -46,6 +47,10 @@ FIELD_MAP = FieldMap(
         "scheduled_event.calendar_event",
     ),
 )  # fmt: skip
+OUTBOUND_CALL = FieldMap(
+    fields={**FIELD_MAP.fields, "scheduled_event.location.location": "phone"},
+    ignored=(*FIELD_MAP.ignored, "scheduled_event.location.type"),
+)
 
 
 def event(top: Table) -> ParsedEvent | None:
@@ -59,7 +64,9 @@ def event(top: Table) -> ParsedEvent | None:
     payload = event_from_question_list(
         top, _questions(booking), at=(ROOT, "questions_and_answers"), event_id=uri
     )
-    return with_fields(payload, extract_fields(booking, FIELD_MAP, (ROOT,)))
+    is_outbound = text_at(booking, "scheduled_event", "location", "type") == "outbound_call"
+    field_map = OUTBOUND_CALL if is_outbound else FIELD_MAP
+    return with_fields(payload, extract_fields(booking, field_map, (ROOT,)))
 
 
 def _questions(booking: Table) -> Iterator[FormQuestion]:

@@ -17,9 +17,9 @@ from service.sources.adapters.questions import (
     body_reader,
     drop_empty,
     event_from_questions,
+    find_only_address,
     text_at,
 )
-from service.sources.fields.values import parse_email
 from service.sources.payload.event import ParsedEvent
 from service.sources.request import Outcome
 
@@ -50,20 +50,10 @@ def event(top: Table) -> ParsedEvent | None:
 
 
 def _questions(top: Table) -> Iterator[FormQuestion]:
-    email = _find_only_address(top)
+    email = find_only_address({key: top[key] for key in top if _NUMBERED.fullmatch(key)})
     for key, value in top.items():
         if key not in BOOKKEEPING:
             yield FormQuestion(key=key, value=value, lead_field="email" if key == email else None)
-
-
-def _find_only_address(top: Table) -> str | None:
-    """The numbered field with the form's only e-mail address, which must be the sender's."""
-    keys = [
-        key
-        for key, value in top.items()
-        if _NUMBERED.fullmatch(key) and isinstance(value, str) and parse_email(value)
-    ]
-    return keys[0] if len(keys) == 1 else None
 
 
 def _is_entry(top: Table) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct, field, structs
 
+from service.sources.fields.emails import parse_email
 from service.sources.fields.values import parse_short_text
 from service.sources.payload.decode import decode_body
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
@@ -125,6 +126,15 @@ def text_at(tree: Tree, *path: str) -> str | None:
     """The one line of text at some keys; None for objects and lists, and for nothing."""
     value = value_at(tree, *path)
     return parse_short_text(value) if isinstance(value, str) else None
+
+
+def find_only_address(answers: Table) -> str | None:
+    """The key of the form's only e-mail address, which must be the sender's.
+
+    For products that send answers without saying what they were asked.
+    """
+    keys = [key for key, value in answers.items() if isinstance(value, str) and parse_email(value)]
+    return keys[0] if len(keys) == 1 else None
 
 
 def join_parts(*parts: str | None) -> str | None:

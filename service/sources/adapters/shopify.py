@@ -1,14 +1,23 @@
 """`shopify`: customers, and people who place an order or begin a checkout.
 
 Only headers say what happened, under which id and whether it is a test. The privacy topics that
-every app must answer (such as `customers/redact`) make no lead.
+every app must answer (such as `customers/redact`) make no lead. Whether somebody wants e-mails is
+the state of `email_marketing_consent`, which took the place of `accepts_marketing`.
 https://shopify.dev/docs/apps/build/webhooks
 """
 
 from __future__ import annotations
 
 from service.sources.adapters.base import Adapter, by_body, by_header, has_keys
-from service.sources.adapters.questions import FieldMap, Table, body_reader, extract_fields, no_lead
+from service.sources.adapters.questions import (
+    FieldMap,
+    Table,
+    body_reader,
+    drop_empty,
+    extract_fields,
+    no_lead,
+    text_at,
+)
 from service.sources.payload.event import LookupScope, ParsedEvent
 from service.sources.request import InboundRequest
 from service.sources.schema import Source, VerifySettings
@@ -23,6 +32,9 @@ ADDRESS = {
     "name": "name",
 }  # fmt: skip
 ADDRESSES = ("default_address", "addresses.0", "billing_address")
+# States of consent that are an answer; `pending` is none yet.
+CONSENT = {"subscribed": True, "not_subscribed": False, "unsubscribed": False}
+CONSENT_PATHS = (("email_marketing_consent",), ("customer", "email_marketing_consent"))
 ORDERS = {"total_price": "value.amount", "currency": "value.currency"}
 CUSTOMER_FIELDS = FieldMap(
     fields={
@@ -34,7 +46,7 @@ CUSTOMER_FIELDS = FieldMap(
     },
     ignored=(
         "admin_graphql_api_id", "updated_at", "line_items", "tax_lines", "shipping_lines",
-        "client_details",
+        "client_details", *(".".join(path) for path in CONSENT_PATHS),
     ),
 )  # fmt: skip
 # Of orders only: a customer's `currency` has no amount beside it.
@@ -58,9 +70,18 @@ def event(top: Table, request: InboundRequest) -> ParsedEvent:
     return ParsedEvent(
         scopes=[LookupScope((), top)],
         fields=list(extract_fields(top, field_map)),
+        lead_fields=drop_empty(consent=_find_consent(top)),
         event_id=event_id,
         is_test=is_test,
     )
+
+
+def _find_consent(top: Table) -> bool | None:
+    """The customer's consent, unless the order itself says what was ticked at its checkout."""
+    if isinstance(top.get("buyer_accepts_marketing"), bool):
+        return None
+    states = (text_at(top, *path, "state") for path in CONSENT_PATHS)
+    return next((CONSENT[state] for state in states if state in CONSENT), None)
 
 
 ADAPTER = Adapter(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.sources.fields.matching import CLICK_ID_PHRASES, to_phrase
 from service.sources.fields.text import clean_line
+from service.sources.fields.words import to_phrase
 from service.sources.payload.decode import decode_percent
-from worker.lead.templates import UTM_PARTS
+from worker.lead.templates import CLICK_IDS, UTM_PARTS
 
 # Characters of a click id or utm value; Meta's and Google's stay under 500.
 MAX_TRACKING_CHARS = 1_024
@@ -28,9 +28,9 @@ _TEMPLATE_TOKEN = re.compile(
 )
 _URL = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
 _BARE_URL = re.compile(r"/\S*|(?:[a-z0-9-]+\.)+[a-z]{2,24}(?:[/?#:]\S*)?", re.IGNORECASE)
-_FIELD_BY_PARAMETER = {
-    to_phrase(f"utm_{part}"): f"utm_{part}" for part in UTM_PARTS
-} | CLICK_ID_PHRASES
+_FIELD_BY_PARAMETER = {to_phrase(f"utm_{part}"): f"utm_{part}" for part in UTM_PARTS} | {
+    to_phrase(name): f"click_ids.{name}" for name in CLICK_IDS if not name.startswith("_")
+}
 
 
 def parse_tracking_value(text: str) -> str | None:

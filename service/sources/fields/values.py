@@ -5,102 +5,47 @@ Each parser returns None for anything but a value of its field, so that the text
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
-import phonenumbers
-from email_validator import EmailNotValidError, validate_email
-from phonenumbers import NumberParseException, PhoneNumberFormat
-
-from service.sources.fields import synonyms
 from service.sources.fields.attribution import (
     is_template_token,
     parse_page_url,
     parse_tracking_value,
 )
-from service.sources.fields.matching import to_phrase, to_phrases
+from service.sources.fields.emails import parse_email
+from service.sources.fields.phones import parse_phone
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
+from service.sources.fields.vocabulary import vocabulary
+from service.sources.fields.words import split_words, to_phrase
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
-
-# E-mail addresses: lower-cased, and checked by their syntax alone, never by a lookup.
-
-MAX_EMAIL_CHARS = 254
-
-
-def parse_email(text: str) -> str | None:
-    """The address in lower case, without `mailto:`; None if nobody could be written to at it."""
-    address = clean_line(text).removeprefix("mailto:").lower()
-    if (
-        not 3 <= len(address) <= MAX_EMAIL_CHARS
-        or address.count("@") != 1
-        or "." not in address.rpartition("@")[2]
-    ):
-        return None
-    try:
-        result = validate_email(address, check_deliverability=False, globally_deliverable=False)
-    except (EmailNotValidError, UnicodeError, ValueError):
-        return None
-    return result.normalized.lower()
-
-
-# Phone numbers: E.164 where the number or the lead's country determines it, else as typed.
-
-MAX_PHONE_CHARS = 64
-MAX_PHONE_LETTERS = 12
-MIN_PHONE_DIGITS, MAX_PHONE_DIGITS = 5, 30
-_DIGIT = re.compile(r"\d")
-_WRITTEN_IN_FULL = re.compile(r"\+[1-9][0-9]{6,14}")
-_FOREIGN_PREFIX = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
-
-
-def parse_phone(text: str) -> str | None:
-    """The number as typed, without `tel:`; None if it has too few digits or is a sentence."""
-    typed = clean_line(text.removeprefix("tel:"))
-    letters = sum(character.isalpha() for character in typed)
-    digits = len(_DIGIT.findall(typed))
-    is_number = (
-        len(typed) <= MAX_PHONE_CHARS
-        and MIN_PHONE_DIGITS <= digits <= MAX_PHONE_DIGITS
-        and letters <= MAX_PHONE_LETTERS
-    )
-    return typed if is_number else None
-
-
-def to_e164(typed: str, region: str | None) -> str:
-    """E.164 for `+…` and `00…`, and for any number of a known `region` (two letters).
-
-    Anything else stays as typed. An extension is kept.
-    """
-    is_foreign = bool(_FOREIGN_PREFIX.match(typed))
-    if not is_foreign and region is None:
-        return typed
-    try:
-        number = phonenumbers.parse(
-            _FOREIGN_PREFIX.sub("+", typed) if is_foreign else typed, region
-        )
-    except NumberParseException:
-        return typed
-    if not phonenumbers.is_possible_number(number):
-        return typed
-    if _WRITTEN_IN_FULL.fullmatch(typed) and not phonenumbers.is_valid_number(number):
-        # The tables do not know it, and to drop a zero from a number in full would be a guess.
-        return typed
-    extension = f" ext. {number.extension}" if number.extension else ""
-    return phonenumbers.format_number(number, PhoneNumberFormat.E164) + extension
-
 
 # Text, numbers, times and tick boxes.
 
 # Values of one list that are looked at.
 MAX_LIST_ITEMS = 500
 MAX_BOOL_CHARS = 200
-_YES = frozenset(to_phrases(synonyms.YES))
-_NO = frozenset(to_phrases(synonyms.NO))
-_CONSENT_OPENINGS = tuple(to_phrases(synonyms.ASKS_CONSENT))
+MAX_NAME_CHARS, MAX_COUNTRY_CHARS = 120, 60
+_NO_NAMES = frozenset(
+    {"true", "false", "yes", "no", "on", "off", "null", "none", "n/a", "undefined"}
+)
+_TITLES = frozenset(
+    (
+        "dr", "prof", "professor", "ing", "dipl", "mag", "med", "phd", "bsc", "msc", "ma", "mba",
+        "herr", "frau", "mr", "mrs", "ms", "miss", "mx", "sir", "madam", "monsieur", "madame", "m",
+        "mme", "sr", "sra", "señor", "señora", "divers",
+        # Roles in a conversation or at a wedding, which no firm gives.
+        "lead", "user", "visitor", "contact", "customer", "client", "guest", "member", "bride",
+        "groom", "admin", "other",
+    )
+)  # fmt: skip
+_NEGATIONS = frozenset(
+    (
+        "not", "no", "do", "don", "nicht", "kein", "keine", "ne", "nie", "non", "pas", "nao",
+        "nein", "niet", "geen", "inte", "ikke", "nu", "nem", "ei", "не", "לא", "不", "未",
+    )
+)  # fmt: skip
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
 _WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
 _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
@@ -116,9 +61,15 @@ def parse_bool(value: Tree) -> bool | None:
     if isinstance(value, list):
         return parse_bool(value[-1]) if value else None
     phrase = to_phrase(str(value)[:MAX_BOOL_CHARS]) if isinstance(value, str) else ""
-    if phrase in _NO:
+    words = vocabulary()
+    if phrase in words.no:
         return False
-    return True if phrase and (phrase in _YES or phrase.startswith(_CONSENT_OPENINGS)) else None
+    if not phrase:
+        return None
+    if phrase in words.yes or phrase.startswith(words.consent_openings):
+        return True
+    said = set(split_words(str(value)[:MAX_BOOL_CHARS]))
+    return True if said & words.asks_consent and not said & _NEGATIONS else None
 
 
 def parse_short_text(value: Tree) -> str | None:
@@ -128,10 +79,40 @@ def parse_short_text(value: Tree) -> str | None:
 
 
 def parse_person_name(value: Tree) -> str | None:
-    """A person's name: text with letters, neither a number nor an address."""
+    """A person's name: text with letters, neither a number nor an address, nor a choice."""
     text = None if isinstance(value, JsonNumber) else parse_short_text(value)
-    is_name = text and "://" not in text and any(character.isalpha() for character in text)
+    is_name = (
+        text
+        and len(text) <= MAX_NAME_CHARS
+        and "://" not in text
+        and "@" not in text
+        and any(character.isalpha() for character in text)
+        and text.lower() not in _NO_NAMES
+    )
     return text if is_name else None
+
+
+def parse_company(value: Tree) -> str | None:
+    """A firm's name: text that is neither an address nor yes or no."""
+    text = None if isinstance(value, JsonNumber) else parse_short_text(value)
+    is_name = text and "@" not in text and text.lower() not in _NO_NAMES
+    return text if is_name and any(map(str.isalnum, text or "")) else None
+
+
+def parse_job_title(value: Tree) -> str | None:
+    """A function in a firm; never an academic title, which some languages ask for by that word."""
+    text = parse_company(value)
+    words = (text or "").lower().replace(".", " ").split()
+    is_title = words and not _TITLES.issuperset(words) and any(map(str.isalpha, text or ""))
+    return text if is_title else None
+
+
+def parse_country(value: Tree) -> str | None:
+    """A country's name or code as typed: letters, and not a sentence."""
+    text = parse_short_text(value)
+    if text is None or len(text) > MAX_COUNTRY_CHARS or not any(map(str.isalpha, text)):
+        return None
+    return text if "@" not in text and "://" not in text else None
 
 
 def parse_long_text(value: Tree) -> str | None:
@@ -199,7 +180,12 @@ VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
     field.name: KIND_PARSERS[field.kind]
     for field in CANONICAL_FIELDS
     if field.kind is not FieldKind.TRACKING
-} | {"value": parse_amount}
+} | {
+    "value": parse_amount,
+    "company": parse_company,
+    "job_title": parse_job_title,
+    "country": parse_country,
+}
 
 
 def parse_value(field: str, value: Tree) -> object:
@@ -213,56 +199,3 @@ def parse_value(field: str, value: Tree) -> object:
         parsed = (parse_value(field, item) for item in value[:MAX_LIST_ITEMS])
         return next((one for one in parsed if one is not None), None)
     return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
-
-
-# Countries by ISO code or by name, in the languages that forms are written in.
-
-COUNTRY_LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "sv", "pl")
-# Names that the tables lack, and the three-letter codes that forms send most.
-EXTRA_COUNTRY_NAMES = {
-    "uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "great britain": "GB",
-    "usa": "US", "america": "US", "united states of america": "US",
-    "holland": "NL", "the netherlands": "NL", "czech republic": "CZ",
-    "deu": "DE", "gbr": "GB", "fra": "FR", "esp": "ES", "ita": "IT", "prt": "PT", "nld": "NL",
-    "swe": "SE", "pol": "PL", "aut": "AT", "che": "CH", "aus": "AU", "bel": "BE", "can": "CA",
-    "irl": "IE", "dnk": "DK", "nor": "NO", "fin": "FI", "bra": "BR", "mex": "MX", "ind": "IN",
-}  # fmt: skip
-
-
-def country_code(country: str) -> str | None:
-    """The two-letter code of a country's code or name; None if it is neither."""
-    code = country.strip().upper()
-    if code in phonenumbers.SUPPORTED_REGIONS:
-        return code
-    return country_names().get(to_phrase(country[:100]))
-
-
-@cache
-def country_names() -> dict[str, str]:
-    """Normalised name -> code. The first call takes about 100 ms, to read the tables."""
-    codes = {to_phrase(name): code for name, code in EXTRA_COUNTRY_NAMES.items()}
-    for code, spellings in _country_spellings().items():
-        if code not in phonenumbers.SUPPORTED_REGIONS:
-            continue
-        for language in COUNTRY_LANGUAGES:
-            name = spellings.get(language, "")
-            if name.startswith("*"):  # spelt as in another language
-                name = spellings.get(name[1:], "")
-            if phrase := to_phrase(name):
-                codes.setdefault(phrase, code)
-    return codes
-
-
-def _country_spellings() -> dict[str, dict[str, str]]:
-    """Code -> language -> name.
-
-    The module is loaded from its file: its package would load the towns of all area codes, 100 MB.
-    """
-    file = Path(phonenumbers.__file__).with_name("geodata") / "locale.py"
-    spec = importlib.util.spec_from_file_location("phonenumbers.geodata.locale", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    spellings: dict[str, dict[str, str]] = module.LOCALE_DATA
-    return spellings

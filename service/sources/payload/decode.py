@@ -1,11 +1,12 @@
 """Decodes bounded bytes into a payload tree. Pure, linear, one way to fail: `UnreadableBody`.
 
-| media type                        | what comes out                                               |
+What the body is decides, not what the header says of it:
+
+| body                              | what comes out                                               |
 |-----------------------------------|--------------------------------------------------------------|
-| application/x-www-form-urlencoded | an object by field name; a repeated name is a list           |
-| multipart/form-data               | the same; a file is an `Upload`, an empty file input nothing |
-| application/json, anything +json  | the JSON; numbers as `JsonNumber`                            |
-| text/plain                        | JSON inside, as some plugins send it                         |
+| `{…}`, `[…]`, or either as a text | the JSON; numbers as `JsonNumber`                            |
+| `--boundary`                      | an object by field name; a file is an `Upload`               |
+| `a=1&b=2`, or a line for each     | an object by field name; a repeated name is a list           |
 """
 
 from __future__ import annotations
@@ -21,64 +22,132 @@ from multipart import (  # type: ignore[import-untyped]
     parse_options_header,
 )
 
+from service.sources.payload.charsets import charset_name, decode_text, find_codec, is_utf8
 from service.sources.payload.json import MAX_FIELDS, parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, Upload
 from service.sources.request import InboundRequest
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
-_UTF8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
-_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s\";]*)", re.IGNORECASE)
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s\"';]*)", re.IGNORECASE)
+_PART_BOUNDARY = re.compile(rb"--([^\r\n]{1,200})\r?\nContent-Disposition:", re.IGNORECASE)
+_FORM_LINE = re.compile(r"[^=\r\n]{1,200}=[^\r\n]*")
+_FIRST_NAME = re.compile(rb"[^=&\s{}<>\"]{1,300}=")
+# What names a charset.
+BY_HEADER, BY_FIELD, BY_PART = "its Content-Type", "its field _charset_", "its part"
+# Types whose body may be anything that can be read.
+_READABLE = frozenset({"", FORM, MULTIPART, "application/json", "text/json", "text/plain"})
 
 
-def decode_body(request: InboundRequest) -> Tree:
-    """The request's body as a tree.
+def decode_body(request: InboundRequest, guesses: list[str] | None = None) -> Tree:
+    """The request's body as a tree; `guesses` gets a sentence for each thing that was guessed.
 
-    Raises UnreadableBody: 400 for a broken body, 415 for an unsupported type, charset or coding.
+    Raises UnreadableBody: 400 for a broken body, 415 for an unsupported type or coding.
     """
     coding = (request.header("content-encoding") or "identity").strip().lower()
     if coding not in ("", "identity"):
         raise UnreadableBody(
             "send the body without a content coding", status=415, field="content-encoding"
         )
-    if not request.body.strip():
+    body = request.body
+    if not body.strip():
         raise UnreadableBody("the body is empty")
-    _check_charset(request.content_type)
     media_type = _media_type(request)
-    if media_type == FORM:
-        return _collect_fields(_parse_form(request.body))
-    if media_type == MULTIPART:
-        return _collect_fields(_parse_multipart(request.body, request.content_type))
-    if media_type in ("application/json", "text/plain", "text/json") or media_type.endswith(
-        "+json"
+    if media_type not in _READABLE and not media_type.endswith("+json"):
+        raise UnreadableBody(
+            f"send {FORM}, {MULTIPART} or application/json", status=415, field="content-type"
+        )
+    declared = find_codec(_declared_charset(request.content_type))
+    if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        _note(guesses, "The body is UTF-16, as its mark says.")
+        body = decode_text(body, declared, field="body").encode()
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    if media_type == MULTIPART or body[:2] == b"--":
+        boundary = _find_boundary(request.content_type, body)
+        if boundary:
+            _note_type(guesses, MULTIPART, media_type)
+            return _collect_fields(_parse_multipart(body, boundary, declared, guesses))
+    if body.lstrip()[:1] in (b"{", b"[", b'"'):
+        try:
+            return _read_json(body, declared, media_type, guesses)
+        except UnreadableBody:
+            if media_type != FORM or b"=" not in body:
+                raise
+    if media_type == FORM or (
+        media_type in ("", "text/plain") and _FIRST_NAME.match(body.lstrip())
     ):
-        return parse_json(decode_utf8(request.body))
-    raise UnreadableBody(
-        f"send {FORM}, {MULTIPART} or application/json", status=415, field="content-type"
-    )
+        _note_type(guesses, "a form", media_type)
+        return _read_form(body, declared, guesses, is_text=media_type == "text/plain")
+    return _read_json(body, declared, media_type, guesses)
+
+
+def describe_guess(request: InboundRequest) -> str | None:
+    """What of a body had to be guessed, in a sentence or two: its charset, or what it is.
+
+    The raw bytes are all that is stored of that, so whoever reads them again is told the same.
+    """
+    guesses: list[str] = []
+    try:
+        decode_body(request, guesses)
+    except UnreadableBody:
+        return None
+    return " ".join(dict.fromkeys(guesses)) or None
+
+
+def _note(guesses: list[str] | None, sentence: str) -> None:
+    if guesses is not None:
+        guesses.append(sentence)
+
+
+def _note_type(guesses: list[str] | None, kind: str, media_type: str) -> None:
+    if media_type and {"a form": FORM, MULTIPART: MULTIPART}.get(kind) != media_type:
+        _note(guesses, f"The body is {kind}, though its Content-Type says {media_type}.")
+
+
+def _note_charset(
+    guesses: list[str] | None, raw: bytes, codec: str | None, named_by: str | None
+) -> None:
+    """Notes the charset of what is not UTF-8; `named_by` is what names it, None if nothing does."""
+    if guesses is not None and codec and not is_utf8(raw):
+        reason = f"which {named_by} names" if named_by else "because no other is named"
+        guesses.append(f"Some of it is not UTF-8: it was read as {charset_name(codec)}, {reason}.")
 
 
 def is_form(request: InboundRequest) -> bool:
     return _media_type(request) in (FORM, MULTIPART)
 
 
+def is_json(request: InboundRequest) -> bool:
+    media_type = _media_type(request)
+    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
 def _media_type(request: InboundRequest) -> str:
     return request.content_type.partition(";")[0].strip().lower()
 
 
-def _check_charset(content_type: str) -> None:
-    """UTF-8 only: Python looks up decoders by name, and some of them take quadratic time."""
+def _declared_charset(content_type: str) -> str:
     match = _CHARSET.search(content_type[:1_000])
-    if match and match[1].strip("'").lower() not in _UTF8_NAMES:
-        raise UnreadableBody("send UTF-8", status=415, field="content-type")
+    return match[1] if match else ""
+
+
+def _read_json(
+    body: bytes, declared: str | None, media_type: str, guesses: list[str] | None
+) -> Tree:
+    """JSON, also where it was encoded twice, as a text that holds JSON."""
+    tree = parse_json(decode_text(body, declared, field="body"))
+    if not media_type.endswith(("/json", "+json")):
+        _note_type(guesses, "JSON", media_type)
+    _note_charset(guesses, body, declared, BY_HEADER)
+    if isinstance(tree, str) and tree.lstrip()[:1] in ("{", "["):
+        tree = parse_json(tree)
+        _note(guesses, "The body is JSON that was encoded twice.")
+    return tree
 
 
 def decode_utf8(raw: bytes) -> str:
     """Text from UTF-8. Raises UnreadableBody."""
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UnreadableBody(f"not UTF-8 at byte {error.start}") from None
+    return decode_text(raw, None, field="body")
 
 
 def _collect_fields(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:
@@ -94,56 +163,103 @@ def _collect_fields(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:
     return fields
 
 
-# application/x-www-form-urlencoded.
+# application/x-www-form-urlencoded, and what a form sends as text/plain.
 
 
-def _parse_form(body: bytes) -> Iterator[tuple[str, str]]:
+def _read_form(
+    body: bytes, declared: str | None, guesses: list[str] | None, *, is_text: bool
+) -> Tree:
+    lines = body.strip().splitlines()
+    if is_text and b"&" not in body and b"%" not in body and all(b"=" in one for one in lines):
+        if len(lines) > MAX_FIELDS:
+            raise UnreadableBody(f"more than {MAX_FIELDS} fields")
+        parts = (line.partition(b"=") for line in lines)
+        pairs = [(name.strip(), value.strip()) for name, _, value in parts]
+    else:
+        pairs = list(_split_form(body))
+    names_charset = next((value for name, value in pairs if name == b"_charset_"), b"")
+    own = find_codec(names_charset.decode("latin-1"))
+    codec = own or declared or FORM_FALLBACK
+    if guesses is not None:
+        raw = b"".join(name + value for name, value in pairs)
+        named_by = BY_FIELD if own else BY_HEADER if declared else None
+        _note_charset(guesses, raw, codec, named_by)
+    fields = _collect_fields(
+        (decode_text(name, codec), decode_text(value, codec)) for name, value in pairs
+    )
+    if len(fields) == 1:
+        ((name, value),) = fields.items()
+        if not value and name.lstrip()[:1] in ("{", "["):
+            tree = parse_json(name)
+            _note(guesses, "The body is JSON that was sent as a form.")
+            return tree
+    return fields
+
+
+def _split_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The fields of a form in order, counted before any is built."""
     if body.count(b"&") >= MAX_FIELDS:
         raise UnreadableBody(f"more than {MAX_FIELDS} fields")
     for pair in body.strip().split(b"&"):
         if pair:
-            name, _, value = pair.partition(b"=")
-            yield _decode_form_text(name), _decode_form_text(value)
+            name, _, value = pair.replace(b"+", b" ").partition(b"=")
+            yield decode_percent(name), decode_percent(value)
 
 
-def _decode_form_text(raw: bytes) -> str:
-    return decode_utf8(decode_percent(raw.replace(b"+", b" ")))
+# multipart/form-data in memory: fields as text, files by name, type and size.
 
-
-# multipart/form-data in memory: fields as text, files by name, type and size. The charsets and
-# transfer codings of parts are ignored.
-
+# What browsers take a page for that names no charset.
+FORM_FALLBACK = "cp1252"
 CHUNK_BYTES = 65_536
 MAX_PART_HEADER_BYTES = 8_192
 MAX_FILE_NAME_CHARS = 255
 
 
-def _parse_multipart(body: bytes, content_type: str) -> Iterator[tuple[str, Tree]]:
+def _find_boundary(content_type: str, body: bytes) -> bytes | None:
+    """The boundary of the header, or else the one that the body begins with."""
+    _, options = parse_options_header(content_type[:2_000])
+    named = options.get("boundary", "")
+    if 0 < len(named) <= 200 and named.isascii() and named.isprintable():
+        boundary = bytes(named, "ascii")
+        if b"--" + boundary in body:
+            return boundary
+    if match := _PART_BOUNDARY.match(body.lstrip()):
+        return match[1].rstrip()
+    if _media_type_of(content_type) != MULTIPART or body.lstrip()[:1] in (b"{", b"["):
+        return None
+    if not named:
+        raise UnreadableBody("the content type names no usable boundary", field="content-type")
+    raise UnreadableBody("the body does not hold the boundary that the content type names")
+
+
+def _media_type_of(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _parse_multipart(
+    body: bytes, boundary: bytes, declared: str | None, guesses: list[str] | None
+) -> Iterator[tuple[str, Tree]]:
     """Name and value of each part in order. Raises UnreadableBody."""
-    boundary = _find_boundary(content_type)
     if body.count(b"--" + boundary) > MAX_FIELDS + 1:
         raise UnreadableBody(f"more than {MAX_FIELDS} fields")
-    if b"--" + boundary not in body:
-        raise UnreadableBody("the body does not hold the boundary that the content type names")
     parser = PushMultipartParser(
         boundary, max_header_size=MAX_PART_HEADER_BYTES, max_segment_count=MAX_FIELDS
     )
     try:
-        yield from _parse_parts(parser, body)
+        parts = list(_parse_parts(parser, body))
     except (MultipartError, UnicodeError, ValueError, IndexError) as error:
         raise UnreadableBody(f"not multipart/form-data: {str(error)[:100].lower()}") from None
+    named = next((content for part, content in parts if part.name == "_charset_"), b"")
+    own = find_codec(named.decode("latin-1").strip())
+    codec = own or declared or FORM_FALLBACK
+    named_by = BY_FIELD if own else BY_HEADER if declared else None
+    for part, content in parts:
+        yield from _read_part(part, content, codec, named_by, guesses)
 
 
-def _find_boundary(content_type: str) -> bytes:
-    _, options = parse_options_header(content_type[:2_000])
-    boundary = options.get("boundary", "")
-    if not 0 < len(boundary) <= 200 or not boundary.isascii() or not boundary.isprintable():
-        raise UnreadableBody("the content type names no usable boundary", field="content-type")
-    return bytes(boundary, "ascii")
-
-
-def _parse_parts(parser: PushMultipartParser, body: bytes) -> Iterator[tuple[str, Tree]]:
+def _parse_parts(
+    parser: PushMultipartParser, body: bytes
+) -> Iterator[tuple[MultipartSegment, bytes]]:
     part: MultipartSegment | None = None
     chunks: list[bytes] = []
     with parser:
@@ -154,21 +270,42 @@ def _parse_parts(parser: PushMultipartParser, body: bytes) -> Iterator[tuple[str
                 elif event is not None:
                     chunks.append(bytes(event))
                 elif part is not None:
-                    yield from _read_part(part, b"".join(chunks))
+                    yield part, b"".join(chunks)
 
 
-def _read_part(part: MultipartSegment, content: bytes) -> Iterator[tuple[str, Tree]]:
+def _read_part(
+    part: MultipartSegment,
+    content: bytes,
+    codec: str,
+    named_by: str | None,
+    guesses: list[str] | None,
+) -> Iterator[tuple[str, Tree]]:
     """Name and value; nothing for a file input without a file."""
-    if part.filename is None:
-        try:
-            yield part.name, content.decode("utf-8")
-        except UnicodeDecodeError as error:
-            field = part.name[:100] or "body"
-            raise UnreadableBody(f"not UTF-8 at byte {error.start}", field=field) from None
-    elif part.filename or content:
-        name = part.filename[:MAX_FILE_NAME_CHARS]
+    file_name = part.filename
+    if file_name is None:
+        file_name = _extended_file_name(part)
+    if file_name is None:
+        own = find_codec(_declared_charset(f";{part.content_type}" if part.content_type else ""))
+        own = own or find_codec(part.charset or "")
+        _note_charset(guesses, content, own or codec, BY_PART if own else named_by)
+        yield part.name, decode_text(content, own or codec, field=part.name[:100] or "body")
+    elif file_name or content:
         media_type = (part.content_type or "application/octet-stream")[:100]
+        name = file_name[:MAX_FILE_NAME_CHARS]
         yield part.name, Upload(name=name, media_type=media_type, size=len(content))
+
+
+def _extended_file_name(part: MultipartSegment) -> str | None:
+    """The name of a file that is given in the extended form alone (`filename*=`, RFC 8187)."""
+    disposition = next(
+        (value for name, value in part.headerlist if name.lower() == "content-disposition"), ""
+    )
+    match = re.search(r"filename\*\s*=\s*([^;]{1,1000})", disposition, re.IGNORECASE)
+    if match is None:
+        return None
+    charset, _, encoded = match[1].strip(' "').partition("'")
+    raw = decode_percent(encoded.partition("'")[2].encode("utf-8", "replace"))
+    return decode_text(raw, find_codec(charset) or FORM_FALLBACK)
 
 
 # Percent escapes of forms and URLs, in linear time.

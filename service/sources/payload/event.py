@@ -16,7 +16,8 @@ class PayloadField(Struct, frozen=True, kw_only=True):
 
     `path` is where it is in the whole payload. `name_path` holds the names by which it is
     matched. `aliases`, such as a question's key beside its title, count where `name_path` matches
-    nothing. `lead_field` is the canonical field, where the product itself names one.
+    nothing. `lead_field` is the canonical field, where the product itself names one. `kind` is the
+    product's word for the type of a question, such as `textarea`.
     """
 
     path: Path
@@ -25,6 +26,7 @@ class PayloadField(Struct, frozen=True, kw_only=True):
     lead_field: str | None = None
     title: str | None = None
     aliases: tuple[str, ...] = ()
+    kind: str | None = None
 
     @property
     def label(self) -> str:

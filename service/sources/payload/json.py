@@ -18,7 +18,15 @@ MAX_RECORD_VALUES = 20_000
 # would be quadratic.
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_STRUCTURE = re.compile(r"[^\[\]{},]+")
-_DECODER = json.JSONDecoder(parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=JsonNumber)
+
+
+def _refuse_constant(name: str) -> Tree:
+    raise UnreadableBody(f"not JSON: {name} is no value of JSON")
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=_refuse_constant
+)
 
 
 def parse_json(text: str, *, max_values: int = MAX_VALUES) -> Tree:
@@ -26,8 +34,7 @@ def parse_json(text: str, *, max_values: int = MAX_VALUES) -> Tree:
 
     Raises UnreadableBody for anything but JSON, and beyond MAX_FIELDS, MAX_DEPTH or `max_values`.
     """
-    if text.startswith("\ufeff"):
-        raise UnreadableBody("leave out the byte order mark")
+    text = text.removeprefix("\ufeff")
     _check_size(_NOT_STRUCTURE.sub("", _STRING.sub("", text)), max_values)
     try:
         return _DECODER.decode(text)

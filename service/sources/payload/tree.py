@@ -71,7 +71,9 @@ def resolve(tree: Tree, path: str) -> tuple[Path, Tree] | None:
     if match := _walk(tree, path.split(".")):
         return match
     if "[" in path and _BRACKETED.fullmatch(path):
-        return _walk(tree, _BRACKETS.sub(".", path).rstrip(".").split("."))
+        return _walk(tree, _BRACKETS.sub(".", path).rstrip(".").split(".")) or _walk(
+            tree, [f"{path}[]"]
+        )
     first, *rest = path.split(".")
     name = first + "".join(f"[{step}]" for step in rest)
     return ((name,), tree[name]) if rest and isinstance(tree, dict) and name in tree else None

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from service.sources.fields.vocabulary import asks_for
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
 from service.sources.payload.json import parse_json
+from service.sources.payload.shapes import flatten_shapes, plain_value
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of, walk_leaves
 from service.sources.schema import PairList, ReadSettings, SourceSettings
 
@@ -26,6 +28,7 @@ def parse_events(tree: Tree, source: SourceSettings) -> list[ParsedEvent]:
     Raises UnreadableBody.
     """
     events: list[ParsedEvent] = []
+    tree = flatten_shapes(tree, partial(_is_below_a_path, tree, source), asks_for)
     for top in _find_tops(tree, source):
         events.extend(_events_of_top(unwrap(top, source.read), source))
         field_count = sum(len(event.fields) for event in events)
@@ -45,6 +48,18 @@ def _find_tops(tree: Tree, source: SourceSettings) -> list[Tree]:
     if not all(isinstance(item, dict) and item for item in tree):
         raise UnreadableBody("the body is a list: send an object, or a list of objects")
     return tree
+
+
+def _is_below_a_path(tree: Tree, source: SourceSettings, at: Path) -> bool:
+    """Whether the source file says of anything at a path, or below it, how it is read."""
+    read = source.read
+    tables = [table.at for table in (*read.pair_lists, read.test, read.only) if table]
+    paths = [read.root, read.event_id, *read.json_param, *tables, *source.map]
+    matches = (resolve(tree, path) for path in paths if path)
+    return any(
+        match and match[0][: len(at)] == at and (len(match[0]) > len(at) or match[0] == at)
+        for match in matches
+    )
 
 
 def _is_addressed(items: list[Tree], source: SourceSettings) -> bool:
@@ -166,9 +181,9 @@ def pairs_to_object(items: Tree, pairs: PairList) -> Tree:
         return items
     fields: dict[str, Tree] = {}
     for index, item in enumerate(items):
-        key, value = resolve(item, pairs.key), resolve(item, pairs.value)
+        key = resolve(item, pairs.key)
         name = text_of(key[1]) if key else None
-        content = value[1] if value else None
+        content = _pair_value(item, pairs.value)
         if name is None:
             fields[str(index)] = item
         elif name in fields:
@@ -177,6 +192,19 @@ def pairs_to_object(items: Tree, pairs: PairList) -> Tree:
         else:
             fields[name] = content
     return fields
+
+
+def _pair_value(item: Tree, path: str) -> Tree:
+    """The value of a question; where the path takes the first of several choices, all of them."""
+    match = resolve(item, path)
+    if match is None:
+        return None
+    before, first, after = path.partition(".0")
+    several = resolve(item, before) if first and after[:1] in ("", ".") else None
+    if several and isinstance(several[1], list) and len(several[1]) > 1:
+        choices = (resolve(one, after[1:]) if after else ((), one) for one in several[1])
+        return [plain_value(choice[1]) for choice in choices if choice]
+    return plain_value(match[1])
 
 
 def unwrap_single_items(tree: Tree) -> Tree:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import msgspec
 
 from service.sources.adapters.registry import ADAPTERS
-from service.sources.fields.values import country_names
+from service.sources.fields.countries import country_names, is_country
 from service.sources.schema import (
+    EXPECTED_COUNTRY,
     ConfigError,
     Fault,
     Source,
@@ -31,6 +32,7 @@ from service.sources.source_file.toml_reader import (
 )
 from service.sources.source_file.validation import check_lead, check_rules, check_source
 from worker.lead.settings import LeadMapping, LeadSettings
+from worker.settings.table import SETTINGS
 
 SecretUse = Literal["verify", "fetch"]
 VERIFY_SECRETS: tuple[SecretUse, ...] = ("verify",)
@@ -108,19 +110,31 @@ def _read_sources(
             faults.add((key,), did_you_mean(key, tables), "an unknown table", verbatim=True)
     defaults = read_table(LeadSettings, table.get("pipedrive", {}), ("pipedrive",), faults)
     check_lead(defaults, ("pipedrive",), faults)
+    country = _read_default_country(env, faults)
     sources = table.get("sources", {})
     if not isinstance(sources, dict) or not sources:
         faults.add(("sources",), "at least one table [sources.NAME]", "none", verbatim=True)
         return {}
     return {
-        name: _read_source(name, one, defaults, env, uses, faults) for name, one in sources.items()
+        name: _read_source(name, one, defaults, country, env, uses, faults)
+        for name, one in sources.items()
     }
+
+
+def _read_default_country(env: Mapping[str, str], faults: FaultCollector) -> str | None:
+    """The setting that holds for every source without a country of its own."""
+    name = SETTINGS["default_country"].name
+    text = env.get(name, "").strip().upper()
+    if text and not is_country(text):
+        faults.add((name,), EXPECTED_COUNTRY, text)
+    return text or None
 
 
 def _read_source(
     name: str,
     table: object,
     defaults: Table,
+    country: str | None,
     env: Mapping[str, str],
     uses: frozenset[str],
     faults: FaultCollector,
@@ -145,6 +159,7 @@ def _read_source(
     settings["lead"] = merge_lead_settings(defaults, lead)
     source = Source(**settings, name=name, line=faults.line_of(path))
     check_source(source, adapter, path, faults)
+    source = msgspec.structs.replace(source, default_country=source.default_country or country)
     return _add_secrets(source, env, uses, path, faults)
 
 

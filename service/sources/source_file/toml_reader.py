@@ -144,7 +144,9 @@ def _read_value(
     struct = _find_struct(members)
     item_types = [get_args(member) for member in members if get_origin(member) is list]
     item_struct = next(filter(None, map(_find_struct, item_types)), None)
-    if item_struct is not None and (struct is None or isinstance(value, list)):
+    if get_origin(hint) is dict and (rule := _find_struct(_union_members(get_args(hint)[1]))):
+        _read_struct_table(hint, rule, value, path, faults, keep)
+    elif item_struct is not None and (struct is None or isinstance(value, list)):
         _read_list(item_struct, value, path, faults, keep)
     elif struct is not None:
         if (result := _read_struct(struct, value, path, faults)) is not None:
@@ -169,6 +171,32 @@ def _read_list(
     items = [_read_struct(kind, item, (*path, at), faults) for at, item in enumerate(value)]
     if all(item is not None for item in items):
         keep(items)
+
+
+def _read_struct_table(
+    hint: object,
+    kind: type[Struct],
+    table: object,
+    path: Path,
+    faults: FaultCollector,
+    keep: Callable[[Any], None],
+) -> None:
+    """A table whose keys people choose, and whose values may be tables themselves."""
+    if not isinstance(table, dict):
+        faults.add(path, _describe_type(hint), table)
+        return
+    values: dict[str, Any] = {}
+    hint_of_one = get_args(hint)[1]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            if (item := _read_struct(kind, value, (*path, key), faults)) is not None:
+                values[key] = item
+        else:
+            try:
+                values[key] = msgspec.convert(value, hint_of_one, strict=True)
+            except msgspec.ValidationError:
+                faults.add((*path, key), _describe_type(hint_of_one), value)
+    keep(values)
 
 
 def _find_parser(hint: object) -> Callable[[object], Any] | None:
@@ -216,13 +244,18 @@ def _describe_one(hint: object) -> str:
         return f"a list of {_describe_several(get_args(hint)[0])}"
     if origin is dict:
         return f"a table of {_describe_several(get_args(hint)[1])}"
+    if _find_struct([hint]):
+        return "a table"
     return _TYPE_WORDS.get(hint, ("another value", ""))[0]
 
 
 def _describe_several(hint: object) -> str:
     if get_origin(hint) is list:
         return f"lists of {_describe_several(get_args(hint)[0])}"
-    words = [_TYPE_WORDS.get(member, ("", "values"))[1] for member in _union_members(hint)]
+    words = [
+        "tables" if _find_struct([member]) else _TYPE_WORDS.get(member, ("", "values"))[1]
+        for member in _union_members(hint)
+    ]
     return " or ".join(dict.fromkeys(words))
 
 

@@ -8,9 +8,18 @@ from urllib.parse import SplitResult, urlsplit
 
 from service.sources import schema
 from service.sources.adapters.base import Adapter
-from service.sources.fields.matching import to_any_script_phrase
+from service.sources.fields.countries import is_country
+from service.sources.fields.patterns import PatternError, compile_pattern
 from service.sources.fields.values import VALUE_PARSERS
-from service.sources.schema import ReadSettings, Source, VerifySettings
+from service.sources.fields.words import to_phrase
+from service.sources.handshake import DIGESTS, PLACEHOLDER, needs_secret
+from service.sources.schema import (
+    HandshakeSettings,
+    MapRule,
+    ReadSettings,
+    Source,
+    VerifySettings,
+)
 from service.sources.source_file.toml_reader import FaultCollector, Path, did_you_mean
 from service.sources.verification.hmac import PLACEHOLDERS
 from worker.lead.settings import Rule
@@ -36,6 +45,7 @@ TARGETS = frozenset(
 )
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LIST_PREFIXES = re.compile(r"[^,\s]+=,[^,\s]+=")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,100}")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -55,9 +65,16 @@ def check_source(source: Source, adapter: Adapter, path: Path, faults: FaultColl
         faults.add((*path, "reply"), "a status from 200 to 299", source.reply)
     if not 1 <= source.max_body <= MAX_BODY_BYTES:
         faults.add((*path, "max_body"), "a size from 1 byte to 16MiB", source.max_body)
-    for written_path, target in source.map.items():
-        check_path(written_path, (*path, "map", written_path), faults)
-        _check_target(target, (*path, "map", written_path), faults)
+    for written_path, line in source.map.items():
+        _check_map_line(written_path, line, (*path, "map", written_path), faults)
+    for key in ("ignore", "dedupe_ignore", "dedupe_on"):
+        for at, name in enumerate(getattr(source, key)):
+            if not name.strip():
+                faults.add((*path, key, at), "the path or the name of a field", name)
+    if source.default_country and not is_country(source.default_country):
+        faults.add((*path, "default_country"), schema.EXPECTED_COUNTRY, source.default_country)
+    if source.handshake:
+        _check_handshake(source.handshake, source.verification, (*path, "handshake"), faults)
     _check_read(source.read, (*path, "read"), faults)
     _check_verify(source.verification, adapter, (*path, "verify"), faults)
     if source.fetch and source.fetch.base_url and not _is_url(source.fetch.base_url):
@@ -71,6 +88,56 @@ def check_path(written_path: str, path: Path, faults: FaultCollector) -> None:
         faults.add(path, 'a path such as "lead.contact.email"', written_path)
     elif len(steps) > MAX_PATH_STEPS:
         faults.add(path, f"a path of at most {MAX_PATH_STEPS} steps", written_path)
+
+
+def _check_map_line(
+    written_path: str, line: str | MapRule, path: Path, faults: FaultCollector
+) -> None:
+    """Checks a line of `map`. Its key may be any text: people ask questions with dots in them."""
+    if not written_path.strip():
+        faults.add(path, 'a path such as "lead.contact.email", or a label', written_path)
+    if isinstance(line, str):
+        _check_target(line, path, faults)
+        return
+    _check_target(line.to, (*path, "to"), faults)
+    for key in ("match", "split", "strip"):
+        if getattr(line, key) == "":
+            faults.add((*path, key), "some text", "")
+    if line.match:
+        try:
+            compile_pattern(line.match)
+        except PatternError as error:
+            faults.add((*path, "match"), str(error), line.match)
+    if line.take == 0:
+        faults.add((*path, "take"), "a number that counts from 1, or from the end with -1", 0)
+
+
+def _check_handshake(
+    rules: HandshakeSettings, verify: VerifySettings, path: Path, faults: FaultCollector
+) -> None:
+    if not (rules.when or rules.echo or rules.query or rules.header or rules.ping):
+        faults.add(path, "one of when, echo, query, header and ping", "none", verbatim=True)
+    if rules.when:
+        check_path(rules.when.at, (*path, "when", "at"), faults)
+    if rules.echo is not None:
+        check_path(rules.echo, (*path, "echo"), faults)
+    if rules.answer and not rules.when:
+        faults.add(path, "the key when: else any post would get the answer", "none", verbatim=True)
+    if rules.answer and rules.echo:
+        faults.add((*path, "echo"), "either echo or answer", rules.echo)
+    if rules.header is not None and not _HEADER_NAME.fullmatch(rules.header):
+        faults.add((*path, "header"), "the name of a header", rules.header)
+    for name, text in rules.answer.items():
+        here = (*path, "answer", name)
+        for digest, written_path in PLACEHOLDER.findall(text):
+            check_path(written_path, here, faults)
+            if digest and digest not in DIGESTS:
+                faults.add(here, did_you_mean(digest, DIGESTS, "a digest"), text)
+        if "{" in PLACEHOLDER.sub("", text) or "}" in PLACEHOLDER.sub("", text):
+            faults.add(here, 'a path in braces, such as "{payload.plainToken}"', text)
+    if needs_secret(rules) and not (verify.secret_env or verify.challenge_env):
+        expected = "secret_env or challenge_env in `verify`, for the digest of the answer"
+        faults.add((*path, "answer"), expected, "none", verbatim=True)
 
 
 def _check_target(target: str, path: Path, faults: FaultCollector) -> None:
@@ -101,7 +168,7 @@ def _check_read(read: ReadSettings, path: Path, faults: FaultCollector) -> None:
             expected = did_you_mean(field, TARGETS - set(CLICK_IDS))
             faults.add(here, expected, "an unknown field", verbatim=True)
         for at, label in enumerate(labels):
-            if not to_any_script_phrase(label):
+            if not to_phrase(label):
                 faults.add((*here, at), "a label with letters or digits", label)
 
 

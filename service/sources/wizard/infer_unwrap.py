@@ -13,9 +13,10 @@ from typing import Any
 
 from msgspec import Struct, convert, field, structs
 
-from service.sources.fields import synonyms
-from service.sources.fields.matching import match_label, match_path, split_words
+from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.values import parse_value
+from service.sources.fields.vocabulary import vocabulary
+from service.sources.fields.words import split_words
 from service.sources.normalize import normalize
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of, walk_leaves
 from service.sources.payload.unwrap import parse_embedded_json, unwrap
@@ -61,7 +62,6 @@ _LIVE_KEYS = ("livemode", "live", "islive", "production", "isproduction")
 _KIND_KEYS = (
     "type", "event", "eventtype", "kind", "topic", "trigger", "action", "eventname", "hook",
 )  # fmt: skip
-_GUARDS = frozenset(synonyms.GUARDS.split())
 
 
 class Unwrapping(Struct, frozen=True):
@@ -274,7 +274,7 @@ def _pair_word(path: str) -> str | None:
 
 def _is_contact(path: str, value: Tree) -> bool:
     match = match_path(tuple(path.split(".")))
-    is_valid = bool(match and match.field in CONTACT_FIELDS and parse_value(match.field, value))
+    is_valid = bool(match in CONTACT_FIELDS and parse_value(match, value))
     return is_valid and _pair_word(path) is None
 
 
@@ -308,7 +308,7 @@ def _find_root(
 
 
 def _can_lead_to_root(step: str) -> bool:
-    is_somebody_elses = bool(_GUARDS.intersection(split_words(step)))
+    is_somebody_elses = bool(vocabulary().other_person.intersection(split_words(step)))
     return bool(step) and "." not in step and not is_somebody_elses
 
 
@@ -316,9 +316,9 @@ def _find_identity(tree: Tree) -> set[str]:
     """The values of IDENTITY_FIELDS that are in a tree."""
     matches = ((match_path(path), value) for path, value in walk_leaves(tree))
     return {
-        IDENTITY_FIELDS[match.field]
+        IDENTITY_FIELDS[match]
         for match, value in matches
-        if match and match.field in IDENTITY_FIELDS and parse_value(match.field, value)
+        if match in IDENTITY_FIELDS and parse_value(match, value)
     }
 
 

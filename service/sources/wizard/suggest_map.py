@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from service.sources.adapters.base import Adapter
-from service.sources.fields.matching import match_label, match_path, split_words
+from service.sources.fields.emails import parse_email
+from service.sources.fields.phones import parse_phone
+from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.text import clean_label
-from service.sources.fields.values import parse_bool, parse_email, parse_phone
+from service.sources.fields.values import parse_bool
+from service.sources.fields.words import split_words
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of
 from service.sources.request import InboundRequest
@@ -104,7 +107,7 @@ def _unmapped_fields(event: ParsedEvent, lead: Lead) -> list[PayloadField]:
 
 def _has(lead: Lead, field: str) -> bool:
     if field == "name":
-        return bool(lead.name)
+        return bool(lead.full_name)
     if field.startswith("utm_"):
         return getattr(lead.utm, field[4:]) is not None
     if field.startswith("value"):
@@ -122,10 +125,10 @@ def _suggest_by_parts(
         if not path or not all(isinstance(value, str) for value in parts.values()):
             continue
         match = match_label(parent[-1])
-        if match and match.field in ("name", "phone") and _is_in_parts(parts, match.field):
-            current = getattr(lead, match.field)
+        if match in ("name", "phone") and _is_in_parts(parts, match):
+            current = getattr(lead, match)
             if current is None or current in parts.values():
-                yield MapSuggestion(path, match.field, IN_PARTS)
+                yield MapSuggestion(path, match, IN_PARTS)
         keys = {re.sub(r"[^a-z]", "", name.lower()): name for name in parts}
         amount, currency = (
             next((keys[name] for name in names if name in keys), None)
@@ -145,7 +148,7 @@ def _is_in_parts(parts: dict[str, Tree], target: str) -> bool:
     """Whether an object is a name or a number in parts, not somebody's whole record."""
     own_fields = (target, "first_name", "last_name", "name")
     matches = map(match_label, parts)
-    is_record = any(match and match.field not in own_fields for match in matches)
+    is_record = any(match and match not in own_fields for match in matches)
     return len(parts) > 1 and not is_record
 
 
@@ -215,7 +218,7 @@ def _is_message(field: PayloadField) -> bool:
 def _label_begins_as_name(field: PayloadField) -> bool:
     first = split_words(field.label)[:1]
     match = match_label(first[0]) if first else None
-    return match is not None and match.field == "name"
+    return match is not None and match == "name"
 
 
 def _suggest_numbered_names(

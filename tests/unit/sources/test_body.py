@@ -36,6 +36,25 @@ def part(disposition: str, content: bytes = b"v", extra: str = "") -> bytes:
         (JSON, b'{"a": 1, "a": 2}', {"a": "2"}),
         ('application/vnd.acme+json; charset="utf-8"', b'{"a": "b"}', {"a": "b"}),
         ("text/plain;charset=utf-8", b' {"a": "b"}\n', {"a": "b"}),
+        (FORM, b'{"a": "b"}', {"a": "b"}),
+        (FORM, b"%7B%22a%22%3A+%22b%22%7D", {"a": "b"}),
+        (FORM, b'{"a": "b"}=', {"a": "b"}),
+        (FORM, b"{a}=1&b=2", {"{a}": "1", "b": "2"}),
+        ("text/plain", b"a=1&b=x+y", {"a": "1", "b": "x y"}),
+        ("text/plain", b"a=x y\r\nb=50+5\r\n", {"a": "x y", "b": "50+5"}),
+        ("text/plain", b"email=a@b.example", {"email": "a@b.example"}),
+        ("", b"a=1&b=2", {"a": "1", "b": "2"}),
+        ("", b'{"a": "b"}', {"a": "b"}),
+        ("", b'[{"a": "b"}]', [{"a": "b"}]),
+        ("", part('name="a"') + b"--x--\r\n", {"a": "v"}),
+        ("multipart/form-data", part('name="a"') + b"--x--\r\n", {"a": "v"}),
+        ("multipart/form-data; boundary=y", part('name="a"') + b"--x--\r\n", {"a": "v"}),
+        ("text/plain", part('name="a"') + b"--x--\r\n", {"a": "v"}),
+        ("multipart/form-data", b'{"a": "b"}', {"a": "b"}),
+        (JSON, b'"{\\"a\\": \\"b\\"}"', {"a": "b"}),
+        (JSON, b'"[{\\"a\\": 1}]"', [{"a": "1"}]),
+        ("text/plain", b'"{\\"a\\": \\"b\\"}"', {"a": "b"}),
+        (JSON, b'"text"', "text"),
         (MULTIPART, part('name="a"') + part('name="a"', b"w") + b"--x--\r\n", {"a": ["v", "w"]}),
         (MULTIPART, part('name="f"; filename=""', b"") + part('name="b"') + b"--x--", {"b": "v"}),
         (
@@ -48,10 +67,20 @@ def part(disposition: str, content: bytes = b"v", extra: str = "") -> bytes:
             + b"--x--",
             {"f": Upload('caf"é.pdf', "application/pdf", 5)},
         ),
+        (
+            MULTIPART,
+            part("name=\"f\"; filename*=UTF-8''caf%C3%A9.pdf", b"%PDF") + b"--x--",
+            {"f": Upload("café.pdf", "application/octet-stream", 4)},
+        ),
+        (
+            MULTIPART,
+            part("name=\"f\"; filename*=ISO-8859-1'en'caf%E9.pdf", b"%PDF") + b"--x--",
+            {"f": Upload("café.pdf", "application/octet-stream", 4)},
+        ),
     ],
 )
 def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> None:
-    """Forms keep names and repeats, JSON its numbers as written, files name, type and size."""
+    """What a body is decides; names keep their repeats, numbers their digits, files their names."""
     assert decode_body(post(body, content_type)) == fields
 
 
@@ -60,30 +89,34 @@ def test_decodes(content_type: str, body: bytes, fields: dict[str, object]) -> N
     [
         (FORM, b"", 400),
         (JSON, b"  ", 400),
-        (FORM, b"a=%ff", 400),
         (FORM, b"&".join(b"a%d=1" % at for at in range(501)), 400),
-        (FORM + "; charset=iso-8859-1", b"a=1", 415),
-        (FORM + "; charset=punycode", b"a=1", 415),
+        ("text/plain", b"\n".join(b"a%d=1" % at for at in range(501)), 400),
         (JSON, b"{", 400),
-        (JSON, b'\xef\xbb\xbf{"a": 1}', 400),
-        (JSON, '{"a": 1}'.encode("utf-16"), 400),
+        (JSON, b"a=1", 400),
         (JSON, b"[" * 33 + b"]" * 33, 400),
         (JSON, b"[" * 200_000, 400),
         (JSON, b"{" + b",".join(b'"a%d":1' % at for at in range(501)) + b"}", 400),
         (JSON, b'{"a": "\\"}', 400),
-        ("text/plain", b"name=Ann", 400),
+        (JSON, b'{"a": NaN}', 400),
+        (JSON, b'{"a": [-Infinity]}', 400),
+        (JSON, b'"{\\"a\\": NaN}"', 400),
+        (FORM, b'{"a": NaN}', 400),
+        (FORM, b'{"a": ', 400),
+        ("text/plain", b"Good morning", 400),
+        ("", b"<a/>", 400),
         (MULTIPART, b"nothing", 400),
         (MULTIPART, part('name="a"'), 400),
-        (MULTIPART, part('name="a"', b"\xff") + b"--x--", 400),
         (MULTIPART, part('name="a"') * 501 + b"--x--", 400),
         ("multipart/form-data", b"--x", 400),
         ("multipart/form-data; boundary=", b"--x", 400),
+        ("multipart/form-data; boundary=" + "y" * 300, b"a=1", 400),
         ("text/xml", b"<a/>", 415),
-        ("", b"a=1", 415),
+        ("text/html", b"a=1", 415),
+        ("application/octet-stream", b"a=1", 415),
     ],
 )
 def test_refuses(content_type: str, body: bytes, status: int) -> None:
-    """A broken, endless or deep body, and one of another charset or type, has its status."""
+    """Only a broken, endless or deep body, and one of another media type, has no reading."""
     with pytest.raises(UnreadableBody) as caught:
         decode_body(post(body, content_type))
     assert caught.value.status == status
@@ -102,25 +135,12 @@ def test_limits_hold_exactly() -> None:
     assert decode_body(post(b"[" * 32 + b"]" * 32, JSON)) is not None
 
 
-@pytest.mark.parametrize(
-    "number", ["9" * 6_000, "1e400", "-0.0", "NaN", "Infinity", "706405506930370084"]
-)
+@pytest.mark.parametrize("number", ["9" * 6_000, "1e400", "-0.0", "706405506930370084"])
 def test_numbers_stay_as_written(number: str) -> None:
     """No number passes through int() or a float, however long or odd it is."""
     value = decode_body(post(f'{{"a": {number}}}'.encode(), JSON))["a"]
     assert value == number
     assert isinstance(value, JsonNumber)
-
-
-def test_part_charset_is_not_obeyed() -> None:
-    """A part that names a costly decoder is read as UTF-8 like any other."""
-    body = (
-        part('name="a"', b"x" * 200_000, "Content-Type: text/plain; charset=punycode\r\n")
-        + b"--x--"
-    )
-    started = time.thread_time()
-    assert len(decode_body(post(body, MULTIPART))["a"]) == 200_000
-    assert time.thread_time() - started < 0.5
 
 
 @pytest.mark.parametrize(

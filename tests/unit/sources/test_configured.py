@@ -199,18 +199,18 @@ event_id = "_id\"""",
     Product(
         name="localised: labels in scripts that no vocabulary here has",
         body={
-            "お名前": "山田 太郎",
-            "メールアドレス": "taro@example.jp",
-            "電話番号": "03-1234-5678",
-            "ご質問": "納期は?",
-            "会社名": "例株式会社",
+            "ชื่อ": "山田 太郎",
+            "อีเมล": "taro@example.jp",
+            "โทรศัพท์": "03-1234-5678",
+            "คำถาม": "納期は?",
+            "บริษัท": "例株式会社",
         },
         toml="""adapter = "json"
 [sources.x.read.labels]
-name = ["お名前", "氏名"]
-email = ["メールアドレス"]
-phone = ["電話番号"]
-company = ["会社名"]""",
+name = ["ชื่อ", "ชื่อ-สกุล"]
+email = ["อีเมล"]
+phone = ["โทรศัพท์"]
+company = ["บริษัท"]""",
         leads=[
             {
                 "name": "山田 太郎",
@@ -218,7 +218,7 @@ company = ["会社名"]""",
                 "phone": "03-1234-5678",
                 "company": "例株式会社",
                 "message": None,
-                "answers": {"ご質問": "納期は?"},
+                "answers": {"คำถาม": "納期は?"},
             }
         ],
     ),

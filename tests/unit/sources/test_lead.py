@@ -38,7 +38,10 @@ def to_set_fields(lead: Lead) -> dict[str, Any]:
             {"name": "Ann", "answers": {"Workshop name": "Pots"}},
         ),
         ({"form-name": "contact", "company": "ACME"}, {"form_name": "contact", "company": "ACME"}),
-        ({"name": "true@x", "budget": "5000"}, {"name": "true@x", "answers": {"budget": "5000"}}),
+        (
+            {"name": "true@x", "company": "ACME"},
+            {"company": "ACME", "answers": {"name": "true@x"}},
+        ),
         ({"message": "a\r\nb\r\n"}, {"message": "a\nb"}),
         (
             {"first_name": "Zo\u0065\u0308", "note": "x\x00y\x1b[0m"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from service.sources.source_file.loader import (
     load_sources,
 )
 from service.sources.source_file.toml_reader import LineIndex
-from tests.unit.sources.factories import source
+from tests.unit.sources.factories import json_post, lead_of, source
 from worker.lead.settings import LeadSettings, ValueTemplates
 
 FETCH: tuple[SecretUse, ...] = ("fetch",)
@@ -176,8 +177,8 @@ def test_defaults_of_all_sources() -> None:
             '{"name": "x"}',
         ),
         (
-            "[sources.x.map]\n'" + "a." * 31 + "a' = 'email'",
-            'leadline.toml:2 sources.x.map."' + "a." * 31 + 'a"',
+            "[sources.x.read]\nroot = '" + "a." * 31 + "a'",
+            "leadline.toml:2 sources.x.read.root",
             "at most 31 steps",
             '"a.a.',
         ),
@@ -208,10 +209,101 @@ def test_defaults_of_all_sources() -> None:
         ),
         ("[sources.x]\nreply = 302", "leadline.toml:2 sources.x.reply", "200 to 299", "302"),
         (
-            "[sources.x.map]\n'a..b' = 'email'",
-            'leadline.toml:2 sources.x.map."a..b"',
-            "a path",
-            '"a..b"',
+            "[sources.x.map]\nlead.email = 'email'",
+            "leadline.toml:2 sources.x.map.lead",
+            "the key to",
+            "none",
+        ),
+        (
+            "[sources.x.map]\na = { to = 'e-mail' }",
+            "leadline.toml:2 sources.x.map.a.to",
+            "did you mean email?",
+            '"e-mail"',
+        ),
+        (
+            "[sources.x.map]\na = 5",
+            "leadline.toml:2 sources.x.map.a",
+            "a string or a table",
+            "5",
+        ),
+        (
+            "[sources.x.map]\na = { to = 'name', extract = 'mail' }",
+            "leadline.toml:2 sources.x.map.a.extract",
+            "one of email, phone, url",
+            '"mail"',
+        ),
+        (
+            "[sources.x.map]\na = { to = 'name', match = '(x+)+y' }",
+            "leadline.toml:2 sources.x.map.a.match",
+            "without repeats or alternatives inside a repeat",
+            '"(x+)+y"',
+        ),
+        (
+            "[sources.x.map]\na = { to = 'name', match = '(x' }",
+            "leadline.toml:2 sources.x.map.a.match",
+            "a regular expression (missing )",
+            '"(x"',
+        ),
+        (
+            "[sources.x.map]\na = { to = 'name', take = 0 }",
+            "leadline.toml:2 sources.x.map.a.take",
+            "counts from 1",
+            "0",
+        ),
+        (
+            "[sources.x]\ndefault_country = 'Germany'",
+            "leadline.toml:2 sources.x.default_country",
+            "the two letters of a country",
+            '"Germany"',
+        ),
+        (
+            "[sources.x]\ndefault_country = 'uk'",
+            "leadline.toml:2 sources.x.default_country",
+            '"GB", not "UK"',
+            '"UK"',
+        ),
+        ("[sources.x]\nignore = ['']", "leadline.toml:2 sources.x.ignore", "none of them", '[""]'),
+        (
+            "[sources.x]\ndedupe_on = ['a', ' ']",
+            "leadline.toml:2 sources.x.dedupe_on[2]",
+            "the name of a field",
+            '" "',
+        ),
+        (
+            "[sources.x.handshake]",
+            "leadline.toml:1 sources.x.handshake",
+            "one of when, echo, query, header and ping",
+            "none",
+        ),
+        (
+            "[sources.x.handshake]\nanswer = { a = '{b}' }",
+            "leadline.toml:1 sources.x.handshake",
+            "the key when",
+            "none",
+        ),
+        (
+            "[sources.x.handshake]\nwhen = { at = 'a' }\nanswer = { a = '{hmac-md5-hex:b}' }",
+            "leadline.toml:3 sources.x.handshake.answer.a",
+            "did you mean",
+            '"{hmac-md5-hex:b}"',
+        ),
+        (
+            "[sources.x.handshake]\nwhen = { at = 'a' }\nanswer = { a = '{hmac-sha256-hex:b}' }",
+            "leadline.toml:3 sources.x.handshake.answer",
+            "secret_env or challenge_env",
+            "none",
+        ),
+        (
+            "[sources.x.handshake]\nwhen = { at = 'a' }\nanswer = { a = '{b' }",
+            "leadline.toml:3 sources.x.handshake.answer.a",
+            "a path in braces",
+            '"{b"',
+        ),
+        (
+            "[sources.x.handshake]\nheader = 'X Hook'",
+            "leadline.toml:2 sources.x.handshake.header",
+            "the name of a header",
+            '"X Hook"',
         ),
         ("[sources.x.map]\n'' = 'email'", 'leadline.toml:2 sources.x.map.""', "a path", '""'),
         (
@@ -418,6 +510,24 @@ labels = { q = [] }
         12,
         13,
     ]
+
+
+def test_any_text_may_be_mapped() -> None:
+    """A question is mapped by its text, with whatever dots, brackets and line breaks are in it."""
+    labels = ["Your name.", "Any news...?", "Name [required]", "First\nline", "a." * 40 + "b"]
+    for label in labels:
+        toml = f"[sources.x.map]\n{json.dumps(label)} = 'name'"
+        assert lead_of(json_post({label: "Ada Byron"}), toml).name == "Ada Byron", label
+
+
+def test_country_of_all_sources() -> None:
+    """The setting's country is that of every source which has none of its own."""
+    text = "[sources.x]\n[sources.y]\ndefault_country = 'at'"
+    sources = load_sources(text, {"LEADLINE_DEFAULT_COUNTRY": "de"}).sources
+    assert [sources[name].default_country for name in "xy"] == ["DE", "AT"]
+    assert load_sources(text, {}).sources["x"].default_country is None
+    [fault] = load_faults(text, LEADLINE_DEFAULT_COUNTRY="ZY")
+    assert (fault.where, fault.got) == ("leadline.toml LEADLINE_DEFAULT_COUNTRY", '"ZY"')
 
 
 def test_secrets() -> None:

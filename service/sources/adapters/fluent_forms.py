@@ -1,0 +1,90 @@
+"""`fluent-forms`: the webhook of Fluent Forms for WordPress, as JSON or a form.
+
+Answers are under the names of their fields, a person's name as `names[first_name]`. With all
+fields, WordPress's nonces come along, and `__submission`: the entry, which repeats the answers in
+`user_inputs`. An entry's id is unique within one site. The page is an address in `source_url`, a
+path in `_wp_http_referer`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from service.sources.adapters.base import Adapter, by_body
+from service.sources.adapters.questions import (
+    FormQuestion,
+    Table,
+    body_reader,
+    drop_empty,
+    event_from_questions,
+    object_at,
+    text_at,
+)
+from service.sources.payload.event import ParsedEvent
+from service.sources.payload.unwrap import nest_brackets
+
+SUBMISSION = "__submission"
+PAGE_PATH = "_wp_http_referer"
+POST_ID = "__fluent_form_embded_post_id"
+# The plugin's own name for the field that asks who somebody is; a second one is `names_1`.
+NAMES = "names"
+NAME_PARTS = frozenset({"first_name", "middle_name", "last_name"})
+# Beside the page's path and the post's id, the last is a trap for robots.
+_NONCE = re.compile(r"_fluentform_([0-9]+)_fluentformnonce", re.ASCII)
+_TRAP = re.compile(r"item_[0-9]+__fluent_sf", re.ASCII)
+
+
+def event(top: Table) -> ParsedEvent:
+    tree = nest_brackets(top)
+    entry = object_at(tree, SUBMISSION)
+    return event_from_questions(
+        tree,
+        _questions(tree),
+        at=(),
+        lead_fields=drop_empty(
+            form_id=text_at(entry, "form_id") or _form_of_nonce(tree),
+            page_url=text_at(entry, "source_url") or text_at(tree, PAGE_PATH),
+            occurred_at=text_at(entry, "created_at"),
+        ),
+        event_id=text_at(entry, "id"),
+    )
+
+
+def _questions(tree: Table) -> Iterator[FormQuestion]:
+    for key, value in tree.items():
+        is_bookkeeping = key in (SUBMISSION, PAGE_PATH, POST_ID) or _NONCE.fullmatch(key)
+        if not is_bookkeeping and not _TRAP.fullmatch(key):
+            is_name = isinstance(value, dict) and value.keys() <= NAME_PARTS
+            yield FormQuestion(
+                key=key,
+                value=value,
+                whole=is_name,
+                lead_field="name" if is_name and key == NAMES else None,
+            )
+
+
+def _form_of_nonce(tree: Table) -> str | None:
+    """The form's number, which the name of its nonce says too."""
+    return next((match[1] for key in tree if (match := _NONCE.fullmatch(key))), None)
+
+
+def _is_entry(top: Table) -> bool:
+    entry = object_at(nest_brackets(top), SUBMISSION)
+    return {"form_id", "serial_number"} <= entry.keys()
+
+
+def _has_nonce(top: Table) -> bool:
+    return POST_ID in top or _form_of_nonce(top) is not None
+
+
+ADAPTER = Adapter(
+    name="fluent-forms",
+    title="Fluent Forms",
+    read=body_reader(event),
+    detectors=(
+        by_body(_is_entry, "__submission with its form_id and serial_number"),
+        by_body(_has_nonce, "names that only Fluent Forms gives"),
+    ),
+    reply=200,
+)

@@ -1,0 +1,55 @@
+"""`wpforms`: the Webhooks addon of WPForms.
+
+Whoever sets it up names the parameters and picks a field for each, so names are those that people
+write. There is no id and no envelope. Fields with several values arrive as one text with `||`
+between them, a date as `{value, unix}`. The signature is of the JSON: a form's own bytes are not
+signed, so requests in that format cannot be verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.sources.adapters.base import Adapter, by_header
+from service.sources.adapters.questions import (
+    FormQuestion,
+    Table,
+    body_reader,
+    event_from_questions,
+)
+from service.sources.payload.event import ParsedEvent
+from service.sources.payload.tree import Tree
+from service.sources.schema import VerifySettings
+
+SEPARATOR = "||"
+
+
+def event(top: Table) -> ParsedEvent:
+    return event_from_questions(top, _questions(top), at=())
+
+
+def _questions(top: Table) -> Iterator[FormQuestion]:
+    return (FormQuestion(key=key, value=_value(value)) for key, value in top.items())
+
+
+def _value(value: Tree) -> Tree:
+    if isinstance(value, dict) and value.keys() == {"value", "unix"}:
+        return value["value"]
+    if isinstance(value, str) and SEPARATOR in value:
+        return value.split(SEPARATOR)
+    return value
+
+
+ADAPTER = Adapter(
+    name="wpforms",
+    title="WPForms",
+    read=body_reader(event),
+    detectors=(by_header("x-wpforms-webhook-signature"), by_header("x-wpforms-webhook-id")),
+    verify=VerifySettings(
+        scheme="hmac",
+        header="X-WPForms-Webhook-Signature",
+        list_prefixes="t=,v=",
+        signed="{timestamp}.{body}",
+    ),
+    reply=200,
+)

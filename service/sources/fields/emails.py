@@ -1,0 +1,98 @@
+"""E-mail addresses as people, address books and spreadsheets write them.
+
+Checked by their syntax alone, never by a lookup.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from email_validator import EmailNotValidError, validate_email
+
+from service.sources.fields.effort import Effort
+from service.sources.fields.text import clean_line
+
+MAX_EMAIL_CHARS = 254
+# Characters of a text in which addresses are looked for.
+MAX_TEXT_CHARS = 1_000
+MAX_ADDRESSES = 5
+
+# Addresses that need no library: nothing in them is quoted, foreign or a literal.
+_PLAIN = re.compile(
+    r"[a-z0-9_+&'#~-]+(?:\.[a-z0-9_+&'#~-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}"
+)
+_ANGLE = re.compile(r"^(?P<name>[^<>@]*)<(?P<address>[^<>]+)>")
+_SEPARATORS = re.compile(r"[\s;,|]+|(?<=\w)/(?=\w)")
+_SPACED_AT = re.compile(r"(?<=\w) ?@ ?(?=\w)")
+_AROUND = " \t'\"`<>()[]{}.,;:*“”„‘’«»"
+_SCHEME = re.compile(r"^(?:mailto|e-?mail|smtp):\s*", re.IGNORECASE)
+
+
+class Address(NamedTuple):
+    """An address, the name that was written with it, and whether the text said more than that."""
+
+    email: str
+    name: str | None = None
+    has_more: bool = False
+
+
+def parse_email(text: str, effort: Effort | None = None) -> str | None:
+    """The first address of a text, in lower case; None if it holds none."""
+    address = parse_address(text, effort)
+    return address.email if address else None
+
+
+def parse_address(text: str, effort: Effort | None = None) -> Address | None:
+    """The address of a field that asks for one: `Ada <a@b>`, `mailto:a@b?subject=`, two of them."""
+    simple = text.strip().lower()
+    if len(simple) <= MAX_EMAIL_CHARS and _PLAIN.fullmatch(simple) and _has_short_parts(simple):
+        return Address(simple)
+    line = clean_line(unicodedata.normalize("NFKC", text[:MAX_TEXT_CHARS]))
+    if "%40" in line and "@" not in line:
+        line = unquote(line)
+    if "@" not in line:
+        return None
+    line = _SPACED_AT.sub("@", line)
+    line = _SCHEME.sub("", line.strip(_AROUND))
+    if match := _ANGLE.match(f"{line}>" if "<" in line and ">" not in line else line):
+        email = _check(match["address"].partition("?")[0].strip(_AROUND), effort)
+        name = match["name"].strip(_AROUND)
+        return Address(email, name or None) if email else None
+    parts = [part for part in _SEPARATORS.split(line.partition("?")[0]) if part.strip(_AROUND)]
+    addresses = [part.strip(_AROUND) for part in parts if "@" in part][:MAX_ADDRESSES]
+    if not addresses or len(parts) > 2 * len(addresses) + 2:
+        # A sentence that holds an address is not the answer to a question for one.
+        return None
+    email = next((email for one in addresses if (email := _check(one, effort))), None)
+    return Address(email, has_more=len(parts) > 1) if email else None
+
+
+def _check(address: str, effort: Effort | None) -> str | None:
+    """The address in lower case, if somebody could be written to at it."""
+    address = _SCHEME.sub("", address).lower()
+    is_possible = (
+        3 <= len(address) <= MAX_EMAIL_CHARS
+        and address.count("@") == 1
+        and "." in address.rpartition("@")[2]
+        and _has_short_parts(address)
+    )
+    if not is_possible:
+        return None
+    if _PLAIN.fullmatch(address):
+        return address
+    if effort and not effort.take():
+        return None
+    try:
+        result = validate_email(address, check_deliverability=False, globally_deliverable=False)
+    except (EmailNotValidError, UnicodeError, ValueError):
+        return None
+    return result.normalized.lower()
+
+
+def _has_short_parts(address: str) -> bool:
+    """Whether the part before the `@` has at most 64 characters (RFC 5321)."""
+    local, _, domain = address.partition("@")
+    return len(local) <= 64 and len(domain) <= 253

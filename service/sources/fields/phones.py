@@ -1,0 +1,201 @@
+"""Phone numbers as people, spreadsheets and forms write them: E.164 where the country is known."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumberFormat
+
+from service.sources.fields.effort import Effort
+from service.sources.fields.text import clean_line
+
+MAX_PHONE_CHARS = 64
+MIN_PHONE_DIGITS, MAX_PHONE_DIGITS = 5, 30
+# The longest number of E.164; what is longer is two numbers, or none.
+MAX_E164_DIGITS = 15
+MAX_WORDS_BESIDE = 4
+# National numbers with more digits than this are so rare that a country's code is likelier.
+MAX_NATIONAL_DIGITS = 11
+
+_DIGIT = re.compile(r"\d")
+_SCHEME = re.compile(
+    r"^\s*(?:(?:tel|phone|p|ph|t|m|mob|mobile|cell|call|whatsapp|wa|sms|callto|tel(?:e)?fon|fon|handy)"
+    r"\s*[.:]\s*(?://)?|https?://wa\.me/)+",
+    re.IGNORECASE,
+)
+_EXTENSION = re.compile(
+    r"[\s,;(-]*(?:ext(?:ension|n)?|x|dw|durchwahl|app|poste|int(?:erno)?|anexo|ramal|toestel|wew|доб)"
+    r"[\s.:]*#?\s*(\d{1,7})\)?\s*$|\s*[#]\s*(\d{1,7})\s*$|;ext=(\d{1,7})$",
+    re.IGNORECASE,
+)
+_NUMBER_NOTATION = re.compile(r"\d+(?:[.,]\d+)?[eE]\+?\d{1,2}|\d{5,15}\.0+")
+_IN_FULL = re.compile(r"\+[1-9][0-9]{6,14}")
+_FOREIGN_PREFIX = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
+_PUNCTUATION = re.compile(r"[\s().\-/]+")
+# A zero that belongs to national numbers alone: in brackets, or first after the country's code.
+_TRUNK_ZERO = re.compile(r"\(\s*0|^\+[0-9]{1,3}[\s().\-/]*0")
+_SEVERAL = re.compile(
+    r"\s*(?:[;,|]|\s/\s|\b(?:or|oder|ou|und|and|y|o|e|of|en|eller|lub|nebo|alebo|vagy|tai|sau|veya|или|або)\b)\s*",
+    re.IGNORECASE,
+)
+_DATE = re.compile(r"(?:19|20)\d\d-[01]\d-[0-3]\d")
+_WORD = re.compile(r"[^\W\d_]+\.?")
+_BRACKETED_CODE = re.compile(r"^\s*\(\+(\d{1,4})\)\s*")
+# A number among words.
+_INSIDE = re.compile(r"\+?\d[\d ().\-/]{5,}\d(?![\w])")
+# Words in brackets, but for an extension.
+_REMARK = re.compile(r"\((?!\s*(?:ext|x|dw)\b)[^()]*[^\W\d_][^()]*\)", re.IGNORECASE)
+_EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
+_LOOKS_LIKE_PHONE = re.compile(r"(?:\+|00)[1-9][0-9 ()./-]{6,22}[0-9]|0[1-9][0-9 ()./-]{6,20}[0-9]")
+
+
+def parse_phone(text: str) -> str | None:
+    """The number as typed, without what surrounds it; None if it has too few digits.
+
+    Letters are never read as digits, and a few words beside a number are left out, as in
+    `0170 1234567 (Handy)`. An extension stays, as ` ext. 12`.
+    """
+    if len(text) > 4 * MAX_PHONE_CHARS:
+        return None
+    typed = _SCHEME.sub("", clean_line(text)).strip(" ='\"`’,;:")
+    if typed.isascii() and typed.isdigit():
+        return typed if MIN_PHONE_DIGITS <= len(typed) <= MAX_E164_DIGITS + 5 else None
+    typed = _to_ascii_digits(typed)
+    if _NUMBER_NOTATION.fullmatch(typed):
+        return _from_number_notation(typed)
+    remark = _REMARK.sub(" ", typed)
+    if len(_DIGIT.findall(remark)) > MIN_PHONE_DIGITS:
+        typed = remark.strip()
+    extension = ""
+    if match := _EXTENSION.search(typed):
+        extension = f" ext. {match[1] or match[2] or match[3]}"
+        typed = typed[: match.start()]
+    typed = _first_number(typed)
+    typed = _BRACKETED_CODE.sub(r"+\1 ", typed)
+    if any(character.isalpha() for character in typed):
+        found = [one for one in _INSIDE.findall(typed) if len(_DIGIT.findall(one)) >= 7]
+        if len(found) == 1:
+            typed = found[0]
+    if any(character.isalpha() for character in typed):
+        if len(_WORD.findall(typed)) > MAX_WORDS_BESIDE or re.search(
+            r"[^\W\d_]\d|\d[^\W\d_]", typed
+        ):
+            return None
+        typed = _EMPTY_BRACKETS.sub(" ", _WORD.sub(" ", typed))
+        typed = clean_line(typed).strip(" -:;,./")
+    if _DATE.fullmatch(typed):
+        return None
+    digits = len(_DIGIT.findall(typed))
+    is_number = len(typed) <= MAX_PHONE_CHARS and MIN_PHONE_DIGITS <= digits <= MAX_PHONE_DIGITS
+    return typed.strip() + extension if is_number else None
+
+
+def looks_like_phone(text: str) -> bool:
+    """Whether a text is a phone number in whatever field it stands: with its country or a zero."""
+    return bool(_LOOKS_LIKE_PHONE.fullmatch(text.strip()))
+
+
+def to_e164(
+    typed: str, region: str | None, dial_code: str | None = None, effort: Effort | None = None
+) -> str:
+    """E.164 for `+…` and `00…`, and for any number of a known `region` (two letters).
+
+    `dial_code` is a country's calling code from a field of its own, such as `+49`. Anything else
+    stays as typed. An extension is kept.
+    """
+    if _IN_FULL.fullmatch(typed):
+        return typed
+    is_foreign = bool(_FOREIGN_PREFIX.match(typed))
+    if not is_foreign and not region and dial_code:
+        code = dial_code.lstrip("+0")
+        region = phonenumbers.region_code_for_country_code(int(code)) if code.isdigit() else None
+        region = None if region in ("ZZ", "001") else region
+    if not is_foreign and not region:
+        return typed
+    if is_foreign:
+        written = _FOREIGN_PREFIX.sub("+", typed)
+        plain = _PUNCTUATION.sub("", written)
+        if _IN_FULL.fullmatch(plain) and not _TRUNK_ZERO.search(written):
+            return plain
+    if effort and not effort.take():
+        return typed
+    return _parse_e164(_FOREIGN_PREFIX.sub("+", typed) if is_foreign else typed, typed, region)
+
+
+def is_same_number(national: str, international: str) -> bool:
+    """Whether a number with a country code is the other one, which has none."""
+    digits = "".join(_DIGIT.findall(national)).lstrip("0")
+    return len(digits) >= MIN_PHONE_DIGITS and "".join(_DIGIT.findall(international)).endswith(
+        digits
+    )
+
+
+def parse_dial_code(text: str) -> str | None:
+    """A calling code such as `+49`, `0049` or `49`; None for anything else."""
+    match = re.search(r"(?:\+|\b00|^)\s?([1-9][0-9]{0,3})\b\)?\s*$", clean_line(text[:64]))
+    return f"+{match[1]}" if match else None
+
+
+def _parse_e164(written: str, typed: str, region: str | None) -> str:
+    try:
+        number = phonenumbers.parse(written, region)
+    except NumberParseException:
+        return typed
+    if not written.startswith("+"):
+        number = _with_its_code(written, number)
+    if not phonenumbers.is_possible_number(number):
+        return typed
+    extension = f" ext. {number.extension}" if number.extension else ""
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164) + extension
+
+
+def _with_its_code(written: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
+    """The number with the country's code that it may begin with already, without a `+`."""
+    digits = "".join(_DIGIT.findall(written))
+    is_long = len(digits) > MAX_NATIONAL_DIGITS or not phonenumbers.is_valid_number(number)
+    if not digits.startswith(str(number.country_code)) or not is_long:
+        return number
+    try:
+        with_code = phonenumbers.parse(f"+{digits}", None)
+    except NumberParseException:
+        return number
+    return with_code if phonenumbers.is_valid_number(with_code) else number
+
+
+def _to_ascii_digits(text: str) -> str:
+    """Full-width forms and the digits of other scripts as ASCII."""
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKC", text).translate(
+        {0x2010: "-", 0x2011: "-", 0x2012: "-", 0x2013: "-", 0x2014: "-", 0x2212: "-"}
+    )
+    return "".join(
+        str(unicodedata.digit(character))
+        if character.isdigit()
+        and not character.isascii()
+        and unicodedata.digit(character, None) is not None
+        else character
+        for character in text
+    )
+
+
+def _from_number_notation(text: str) -> str | None:
+    """A number that a spreadsheet wrote (`4.91701234567E+11`), if none of its digits are lost."""
+    mantissa, _, exponent = text.lower().replace(",", ".").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    shift = int(exponent or 0)
+    digits = (whole + fraction[:shift]).ljust(len(whole) + shift, "0")
+    is_exact = not fraction[shift:].strip("0") and (not exponent or len(fraction) >= shift - 1)
+    return digits if is_exact and MIN_PHONE_DIGITS <= len(digits) <= MAX_E164_DIGITS else None
+
+
+def _first_number(text: str) -> str:
+    """The first of several numbers in one field."""
+    if len(_DIGIT.findall(text)) <= MAX_E164_DIGITS and not re.search(r"[;|]", text):
+        return text
+    first = next(
+        (one for one in _SEVERAL.split(text) if one and len(_DIGIT.findall(one)) >= 6), text
+    )
+    return first.strip()

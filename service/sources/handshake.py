@@ -1,0 +1,134 @@
+"""`[sources.X.handshake]`: what a sender asks before it posts, and the answer that it wants.
+
+An answer may hold an HMAC over a text of the sender's choice. Whoever could get one without a
+signature could sign anything with it, so such an answer needs the signature, or a secret of its own
+(`verify.challenge_env`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Callable
+
+from service.sources.payload.decode import decode_body
+from service.sources.payload.event import LookupScope, ParsedEvent
+from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
+from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
+from service.sources.schema import HandshakeSettings, Source, SourceSecret
+from service.sources.verification.common import header_value, query_value
+from service.sources.verification.jwt import DEFAULT_HEADER
+
+# Challenges are short: what is longer is a submission, and is not read twice.
+MAX_CHALLENGE_BYTES = 16_384
+MAX_ANSWER_CHARS = 8_192
+# `{payload.path}` and `{hmac-sha256-hex:payload.path}`.
+PLACEHOLDER = re.compile(r"\{(?:(hmac-[a-z0-9-]+):)?([^{}]+)\}")
+_ENCODINGS: dict[str, Callable[[bytes], str]] = {
+    "hex": bytes.hex,
+    "base64": lambda digest: base64.b64encode(digest).decode(),
+}
+DIGESTS = {
+    f"hmac-{algorithm}-{encoding}": (algorithm, encode)
+    for algorithm in ("sha256", "sha1")
+    for encoding, encode in _ENCODINGS.items()
+}
+_SIGNATURE = re.compile(r"signature|hmac", re.IGNORECASE)
+
+
+def answer_challenge(
+    source: Source, request: InboundRequest, signing_secret: SourceSecret | None
+) -> NormalizationResult | None:
+    """The answer to a challenge; None if the request is none.
+
+    `signing_secret` is the one that the request was signed with, None if it was not signed.
+    """
+    rules = source.handshake
+    if rules is None:
+        return None
+    if rules.query and (value := query_value(request.query, rules.query)):
+        return _accept(_text(value.decode("utf-8", "replace")))
+    if rules.header and (token := header_value(request, rules.header)) and token.isprintable():
+        return _accept(CustomResponse(200, media_type="text/plain", headers={rules.header: token}))
+    if request.method != "POST" or not (rules.when or rules.echo):
+        return None
+    return _answer_body(rules, _read_challenge(request), source.challenge or signing_secret)
+
+
+def needs_secret(rules: HandshakeSettings) -> bool:
+    """Whether an answer holds an HMAC."""
+    return any(match[1] for text in rules.answer.values() for match in PLACEHOLDER.finditer(text))
+
+
+def is_signed(source: Source, request: InboundRequest) -> bool:
+    """Whether a request carries what proves its sender, right or wrong."""
+    rules = source.verification
+    default = DEFAULT_HEADER if rules.scheme == "jwt" else None
+    names = {name.lower() for name in (rules.header, default) if name}
+    return bool(
+        any(name in names or _SIGNATURE.search(name) for name, _ in request.headers)
+        or (rules.query and query_value(request.query, rules.query))
+        or (rules.field and resolve(_read_challenge(request), rules.field))
+    )
+
+
+def accept_ping() -> NormalizationResult:
+    """The answer to a request that only asks whether somebody is there."""
+    return _accept(CustomResponse(200, media_type="text/plain"))
+
+
+def _accept(response: CustomResponse) -> NormalizationResult:
+    return NormalizationResult(outcome=Outcome.HANDSHAKE, status=response.status, response=response)
+
+
+def _text(text: str) -> CustomResponse:
+    return CustomResponse(200, text[:MAX_ANSWER_CHARS], "text/plain; charset=utf-8")
+
+
+def _read_challenge(request: InboundRequest) -> Tree:
+    if len(request.body) > MAX_CHALLENGE_BYTES:
+        return None
+    try:
+        return decode_body(request)
+    except UnreadableBody:
+        return None
+
+
+def _answer_body(
+    rules: HandshakeSettings, tree: Tree, secret: SourceSecret | None
+) -> NormalizationResult | None:
+    if rules.when:
+        challenge = ParsedEvent(scopes=[LookupScope((), tree)], fields=[])
+        if not challenge.matches(rules.when):
+            return None
+    if rules.echo:
+        text = _find_text(tree, rules.echo)
+        return _accept(_text(text)) if text else None
+    if not rules.answer:
+        return accept_ping()
+    if needs_secret(rules) and secret is None:
+        return None
+    answer = {name: _fill(text, tree, secret) for name, text in rules.answer.items()}
+    return _accept(CustomResponse(200, answer)) if all(answer.values()) else None
+
+
+def _fill(template: str, tree: Tree, secret: SourceSecret | None) -> str | None:
+    """A template with its placeholders replaced; None where a path leads nowhere."""
+    values: list[str | None] = []
+    for match in PLACEHOLDER.finditer(template):
+        text = _find_text(tree, match[2])
+        if text and match[1] and secret:
+            algorithm, encode = DIGESTS[match[1]]
+            content = text.encode("utf-8", "surrogatepass")
+            text = encode(hmac.digest(secret.raw, content, algorithm))
+        values.append(text)
+    if not all(values):
+        return None
+    filled = iter(values)
+    return PLACEHOLDER.sub(lambda _: next(filled) or "", template)[:MAX_ANSWER_CHARS]
+
+
+def _find_text(tree: Tree, path: str) -> str | None:
+    match = resolve(tree, path)
+    return text_of(match[1]) if match else None
