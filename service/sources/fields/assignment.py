@@ -15,6 +15,7 @@ from service.sources.fields.countries import is_country
 from service.sources.fields.effort import Effort
 from service.sources.fields.emails import parse_address
 from service.sources.fields.phones import (
+    is_plain_number,
     is_same_number,
     looks_like_phone,
     parse_dial_code,
@@ -213,6 +214,8 @@ class _Assigner:
             return Choice(candidate.index, "phone_code", value, candidate.why, field.label)
         elif target == "phone_code" and not _is_dial_code(candidate, value):
             return None
+        if before is not None and not self.effort.take_further():
+            return None
         parsed, is_whole = self._parse_value(target, value)
         if parsed is None:
             if before is None and target in WEIGHTS and text_of(value):
@@ -235,6 +238,9 @@ class _Assigner:
         if target == "email" and isinstance(value, str):
             address = parse_address(value, self.effort)
             return (address.email, not address.has_more) if address else (None, True)
+        if target == "phone" and isinstance(value, str):
+            is_allowed = is_plain_number(value) or self.effort.take_unusual(value)
+            return (parse_phone(value) if is_allowed else None), True
         if target == "phone_code":
             return (parse_dial_code(value) if isinstance(value, str) else None), True
         return parse_value(target, value), True

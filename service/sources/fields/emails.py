@@ -17,8 +17,10 @@ from service.sources.fields.text import clean_line
 
 MAX_EMAIL_CHARS = 254
 # Characters of a text in which addresses are looked for.
-MAX_TEXT_CHARS = 1_000
+MAX_TEXT_CHARS = 400
 MAX_ADDRESSES = 5
+# Dots of a domain; the library takes as long as it has parts.
+MAX_DOTS = 8
 
 # Addresses that need no library: nothing in them is quoted, foreign or a literal.
 _PLAIN = re.compile(
@@ -50,7 +52,9 @@ def parse_address(text: str, effort: Effort | None = None) -> Address | None:
     simple = text.strip().lower()
     if len(simple) <= MAX_EMAIL_CHARS and _PLAIN.fullmatch(simple) and _has_short_parts(simple):
         return Address(simple)
-    line = clean_line(unicodedata.normalize("NFKC", text[:MAX_TEXT_CHARS]))
+    if effort and not effort.take_unusual(text):
+        return None
+    line = clean_line(unicodedata.normalize("NFKC", text[:MAX_TEXT_CHARS])[:MAX_TEXT_CHARS])
     if "%40" in line and "@" not in line:
         line = unquote(line)
     if "@" not in line:
@@ -76,14 +80,14 @@ def _check(address: str, effort: Effort | None) -> str | None:
     is_possible = (
         3 <= len(address) <= MAX_EMAIL_CHARS
         and address.count("@") == 1
-        and "." in address.rpartition("@")[2]
+        and 0 < address.rpartition("@")[2].count(".") <= MAX_DOTS
         and _has_short_parts(address)
     )
     if not is_possible:
         return None
     if _PLAIN.fullmatch(address):
         return address
-    if effort and not effort.take():
+    if effort and not effort.take(2):
         return None
     try:
         result = validate_email(address, check_deliverability=False, globally_deliverable=False)

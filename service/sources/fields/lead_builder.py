@@ -70,7 +70,7 @@ def build_lead(
     for target, value in event.lead_fields.items():
         builder.put(target, value)
     labels = _source_labels(source)
-    plan = make_plan(fields, labels)
+    plan = make_plan(fields, labels, effort)
     used_indexes = {index for index, field in enumerate(fields) if field.path in used}
     partly_used_indexes = {at for at, field in enumerate(fields) if field.path in partly_used}
     taken_indexes = used_indexes | partly_used_indexes

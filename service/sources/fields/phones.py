@@ -16,6 +16,7 @@ MIN_PHONE_DIGITS, MAX_PHONE_DIGITS = 5, 30
 # The longest number of E.164; what is longer is two numbers, or none.
 MAX_E164_DIGITS = 15
 MAX_WORDS_BESIDE = 4
+MAX_EXTENSION_CHARS = 40
 # National numbers with more digits than this are so rare that a country's code is likelier.
 MAX_NATIONAL_DIGITS = 11
 
@@ -31,6 +32,7 @@ _EXTENSION = re.compile(
     re.IGNORECASE,
 )
 _NUMBER_NOTATION = re.compile(r"\d+(?:[.,]\d+)?[eE]\+?\d{1,2}|\d{5,15}\.0+")
+_PLAIN = re.compile(r"\+?[0-9](?:[ -]?[0-9]){4,14}")
 _IN_FULL = re.compile(r"\+[1-9][0-9]{6,14}")
 _FOREIGN_PREFIX = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
 _PUNCTUATION = re.compile(r"[\s().\-/]+")
@@ -51,6 +53,11 @@ _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
 _LOOKS_LIKE_PHONE = re.compile(r"(?:\+|00)[1-9][0-9 ()./-]{6,22}[0-9]|0[1-9][0-9 ()./-]{6,20}[0-9]")
 
 
+def is_plain_number(text: str) -> bool:
+    """Whether a text is nothing but a number, with nothing to be read around or between digits."""
+    return _PLAIN.fullmatch(text) is not None and _DATE.fullmatch(text) is None
+
+
 def parse_phone(text: str) -> str | None:
     """The number as typed, without what surrounds it; None if it has too few digits.
 
@@ -59,6 +66,8 @@ def parse_phone(text: str) -> str | None:
     """
     if len(text) > 4 * MAX_PHONE_CHARS:
         return None
+    if is_plain_number(text):
+        return text
     typed = _SCHEME.sub("", clean_line(text)).strip(" ='\"`’,;:")
     if typed.isascii() and typed.isdigit():
         return typed if MIN_PHONE_DIGITS <= len(typed) <= MAX_E164_DIGITS + 5 else None
@@ -69,7 +78,7 @@ def parse_phone(text: str) -> str | None:
     if len(_DIGIT.findall(remark)) > MIN_PHONE_DIGITS:
         typed = remark.strip()
     extension = ""
-    if match := _EXTENSION.search(typed):
+    if match := _EXTENSION.search(typed, max(0, len(typed) - MAX_EXTENSION_CHARS)):
         extension = f" ext. {match[1] or match[2] or match[3]}"
         typed = typed[: match.start()]
     typed = _first_number(typed)

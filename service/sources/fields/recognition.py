@@ -6,13 +6,15 @@ whose. `assignment` then looks at the values. The same names in the same order a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from msgspec import Struct
 
+from service.sources.fields.effort import Effort
 from service.sources.fields.vocabulary import Meaning, Vocabulary, is_unspaced, vocabulary
 from service.sources.fields.words import (
     MAX_LABEL_CHARS,
@@ -26,9 +28,11 @@ from worker.lead.templates import CLICK_IDS
 # Fields of one event whose names are read; no real form has more, and the rest are answers.
 MAX_NAMED_FIELDS = 300
 # Characters of all names of an event that are read.
-MAX_NAME_CHARS = 20_000
+MAX_NAME_CHARS = 12_000
 # Words of a phrase that is looked for at the beginning and the end of a name.
 MAX_PHRASE_WORDS = 8
+# Characters of a phrase in a script without spaces.
+MAX_UNSPACED_CHARS = 40
 # Shapes that are remembered, and how large each may be.
 MAX_PLANS = 512
 MAX_PLAN_FIELDS = 150
@@ -127,12 +131,19 @@ FieldName = tuple[tuple[str, ...], tuple[str, ...], str | None, str | None]
 _plans: dict[object, Plan] = {}
 
 
-def make_plan(fields: Sequence[PayloadField], labels: dict[str, str]) -> Plan:
-    """The plan of an event; `labels` are the source file's own names, by their phrase."""
+def make_plan(
+    fields: Sequence[PayloadField], labels: dict[str, str], effort: Effort | None = None
+) -> Plan:
+    """The plan of an event; `labels` are the source file's own names, by their phrase.
+
+    Where the request has used up its `effort` for names, none of them asks for anything.
+    """
     shape = shape_of(fields)
     key = (shape, tuple(labels.items())) if labels else shape
     plan = _plans.get(key)
     if plan is None:
+        if effort and not effort.take_names(len(shape)):
+            return Plan((), (), tuple(range(len(shape))), frozenset())
         plan = _build_plan(shape, labels)
         if len(shape) <= MAX_PLAN_FIELDS and sum(map(_size, shape)) <= MAX_PLAN_CHARS:
             while len(_plans) >= MAX_PLANS:
@@ -195,17 +206,15 @@ def _build_plan(shape: tuple[FieldName, ...], labels: dict[str, str]) -> Plan:
 def read_names(shape: tuple[FieldName, ...], labels: dict[str, str]) -> NameReader:
     """The names of a payload, read one by one; `finish` makes the plan of them."""
     words = vocabulary()
+    chars = list(accumulate(map(_size, shape)))
+    shape = shape[: bisect_right(chars, MAX_NAME_CHARS)]
     names = {to_phrase(name[0][-1]) for name in shape if name[0]}
     conventions: dict[str, str] = {}
     for convention in words.conventions:
         if convention.beside <= names:
             conventions |= convention.fields
     reader = NameReader(words, labels, conventions)
-    chars = 0
     for index, name in enumerate(shape):
-        chars += _size(name)
-        if chars > MAX_NAME_CHARS:
-            break
         reader.read(index, name)
     return reader
 
@@ -551,7 +560,7 @@ class NameReader:
 
     def _trim_unspaced(self, word: str) -> str:
         """A word of Japanese or Chinese without the affixes that say nothing, such as 您的."""
-        if not is_unspaced(word):
+        if not is_unspaced(word) or len(word) > MAX_UNSPACED_CHARS:
             return word
         for _ in range(3):
             if word in self.words.meanings:
@@ -568,7 +577,8 @@ class NameReader:
     def _split_unspaced(self, words: tuple[str, ...]) -> tuple[str, ...]:
         """Whose a field is as a word of its own, in scripts without spaces: 家长姓名."""
         word = words[0] if len(words) == 1 else ""
-        if not word or word in self.words.meanings or not is_unspaced(word):
+        is_long = len(word) > MAX_UNSPACED_CHARS
+        if not word or is_long or word in self.words.meanings or not is_unspaced(word):
             return words
         for end in range(len(word) - 1, 0, -1):
             if word[end:] in self.words.meanings and (
@@ -634,8 +644,7 @@ class NameReader:
             word in whole
             for whole in words
             if is_unspaced(whole)
-            for word in self.words.asks_consent
-            if is_unspaced(word)
+            for word in self.words.asks_consent_unspaced
         )
 
     # An owner.

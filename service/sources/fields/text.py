@@ -57,7 +57,7 @@ def _to_nfc(text: str) -> str:
 
 def limit_marks(text: str) -> str:
     """The text without combining marks beyond `MAX_COMBINING_MARKS` in a row."""
-    if len(text) <= MAX_COMBINING_MARKS:
+    if len(text) <= MAX_COMBINING_MARKS or not any(map(unicodedata.combining, text)):
         return text
     characters: list[str] = []
     run = 0

@@ -5,6 +5,7 @@ One file a language. Nothing is read at import: the first form costs the reading
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from worker.lead.templates import CLICK_IDS
 
 FOLDER = Path(__file__).parent.parent / "vocabulary"
 
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
 # Names of the files that are not those of canonical fields.
 _FIELDS = {"value": "value.amount", "currency": "value.currency"}
@@ -54,9 +56,9 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     second copy of a field. A `guardian` is the lead where a child has no address of its own, and
     a `record` is what the lead has sent: an order, a booking. `contact` is the `person` of a firm.
     A `number` beside no word for a phone is none of a phone. `owners` are all words that say whose
-    a field is, `strange` those that make a question one for somebody or something else. `unrelated` words
-    make another question of a phrase beside them: `phone type`, `id_empresa`. `either` are phrases
-    for an e-mail or a phone: the value tells.
+    a field is, `strange` those that make a question one for somebody or something else.
+    `unrelated` words make another question of a phrase beside them: `phone type`, `id_empresa`.
+    `either` are phrases for an e-mail or a phone: the value tells.
     """
 
     meanings: dict[str, tuple[Meaning, ...]]
@@ -85,6 +87,7 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     asks_email: frozenset[str]
     asks_phone: frozenset[str]
     asks_consent: frozenset[str]
+    asks_consent_unspaced: tuple[str, ...]
     asks_message: frozenset[str]
     either: frozenset[str]
     yes: frozenset[str]
@@ -161,6 +164,7 @@ def vocabulary() -> Vocabulary:
         asks_email=frozenset(words["asks_email"]),
         asks_phone=frozenset(words["asks_phone"]),
         asks_consent=frozenset(words["asks_consent"]),
+        asks_consent_unspaced=tuple(filter(is_unspaced, sorted(words["asks_consent"]))),
         asks_message=_message_words(tables, words),
         either=frozenset(
             to_phrase(text)
@@ -185,9 +189,7 @@ def asks_for(label: str) -> str | None:
 
 def is_unspaced(word: str) -> bool:
     """Whether it is written in a script that puts no spaces between words."""
-    return any(
-        "\u3040" <= character <= "\u30ff" or "\u3400" <= character <= "\u9fff" for character in word
-    )
+    return not word.isascii() and _UNSPACED.search(word) is not None
 
 
 def _read_meanings(tables: dict[str, dict[str, Any]]) -> dict[str, tuple[Meaning, ...]]:

@@ -8,6 +8,9 @@ from functools import lru_cache
 
 # Characters of a label that are read; what is longer is a sentence, known by how it begins.
 MAX_LABEL_CHARS = 200
+# Parts of a label, and words of it.
+MAX_LABEL_PARTS = 12
+MAX_LABEL_WORDS = 50
 # Some characters stand for eighteen others (U+FDFA): the rest of what they become is cut off.
 MAX_WORD_CHARS = 2 * MAX_LABEL_CHARS
 
@@ -43,12 +46,13 @@ def split_words(label: str) -> tuple[str, ...]:
     if "'" in text or "’" in text:
         text = _ELISION.sub(r"\1 ", text.replace("’", "'"))
     if text.isascii():
-        return tuple(_ASCII_WORD.findall(_CAMEL.sub(" ", text).lower()))
+        return tuple(_ASCII_WORD.findall(_CAMEL.sub(" ", text).lower())[:MAX_LABEL_WORDS])
     text = unicodedata.normalize("NFKD", text.translate(_LETTERS)[:MAX_LABEL_CHARS])
-    text = "".join(
-        character for character in text[:MAX_WORD_CHARS] if not unicodedata.combining(character)
-    )
-    return tuple(_WORD.findall(_QUOTES.sub("", _CAMEL.sub(" ", text)).casefold()))
+    text = text[:MAX_WORD_CHARS]
+    if any(map(unicodedata.combining, text)):
+        text = "".join(one for one in text if not unicodedata.combining(one))
+    words = _WORD.findall(_QUOTES.sub("", _CAMEL.sub(" ", text)).casefold())
+    return tuple(words[:MAX_LABEL_WORDS])
 
 
 def to_phrase(label: str) -> str:
@@ -58,4 +62,5 @@ def to_phrase(label: str) -> str:
 
 def split_languages(label: str) -> list[str]:
     """The parts of a label that says the same in several languages, or that carries a remark."""
-    return [part for part in _SEPARATORS.split(label[:MAX_LABEL_CHARS]) if part and part.strip()]
+    parts = _SEPARATORS.split(label[:MAX_LABEL_CHARS], MAX_LABEL_PARTS)
+    return [part for part in parts if part and part.strip()]

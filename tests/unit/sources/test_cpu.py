@@ -19,6 +19,7 @@ from service.sources.request import InboundRequest, NormalizationResult, Outcome
 from service.sources.schema import Source
 from tests.unit.sources.factories import JSON, NOW, source
 from tests.unit.sources.hostile_bodies import SIZE, hostile_bodies, hostile_headers
+from tests.unit.sources.hostile_families import family_bodies
 from tests.unit.sources.test_any_bytes import BODIES as ANY_BODIES
 from tests.unit.sources.test_any_bytes import HEADERS as ANY_HEADERS
 from tests.unit.sources.test_any_bytes import READ, SCHEMES, TYPES
@@ -31,7 +32,15 @@ MAX_CPU_SECONDS = 0.050
 MAX_TRIES = 10
 # Processor time of `yardstick` on an idle machine for which the bound is meant.
 YARDSTICK_SECONDS = 0.013
-BODIES = [pytest.param(kind, body, id=name) for name, kind, body in hostile_bodies()]
+SINGLE, OF_FAMILIES = list(hostile_bodies()), list(family_bodies())
+ALL_BODIES = [*SINGLE, *OF_FAMILIES]
+BODIES = [pytest.param(kind, body, id=name) for name, kind, body in SINGLE]
+FAMILIES = [pytest.param(kind, body, id=name) for name, kind, body in OF_FAMILIES]
+# What reads whatever comes by itself, with a country for all numbers, and with paths and pairs.
+READERS = (
+    source('adapter = "json"\ndefault_country = "DE"\nverify = { scheme = "none" }'),
+    source(READ),
+)
 HEADERS = [pytest.param(headers, id=name) for name, headers in hostile_headers()]
 OPEN = {name: source(f'adapter = "{name}"\nverify = {{ scheme = "none" }}') for name in ADAPTERS}
 SIGNED = {
@@ -89,9 +98,10 @@ def check_is_quick(config: Source, request: InboundRequest) -> NormalizationResu
 
 
 def test_the_bodies_are_large() -> None:
-    """No body is larger than what is accepted, and most come close."""
-    sizes = [len(body) for _, _, body in hostile_bodies()]
+    """No body is larger than what is accepted, most come close, and there are more than 300."""
+    sizes = [len(body) for _, _, body in ALL_BODIES]
     assert max(sizes) <= SIZE
+    assert len({name for name, _, _ in ALL_BODIES}) == len(sizes) > 300
     assert sum(size > SIZE / 2 for size in sizes) > len(sizes) / 2
 
 
@@ -99,6 +109,16 @@ def test_the_bodies_are_large() -> None:
 def test_every_adapter_is_quick(kind: str, body: bytes) -> None:
     """Each product's adapter reads each hostile body in time."""
     for config in OPEN.values():
+        check_is_quick(
+            config,
+            InboundRequest(method="POST", query="", headers=[("content-type", kind)], body=body),
+        )
+
+
+@pytest.mark.parametrize(("kind", "body"), FAMILIES)
+def test_whatever_is_read_is_read_in_time(kind: str, body: bytes) -> None:
+    """Labels, values, owners, shapes and charsets of all kinds take no longer."""
+    for config in READERS:
         check_is_quick(
             config,
             InboundRequest(method="POST", query="", headers=[("content-type", kind)], body=body),
