@@ -71,8 +71,8 @@ WORKER = {
 SIDES = {"service": SERVICE, "worker": WORKER}
 
 MAX_NAMES = 20
-# One file a product, besides what they share.
-LARGE_FOLDERS = frozenset({"service/sources/adapters"})
+# One file a product, or a language, besides what they share.
+LARGE_FOLDERS = frozenset({"service/sources/adapters", "service/sources/languages"})
 
 # Names that several folders may use, because each of them has one.
 SHARED_MODULE_NAMES = frozenset(

@@ -150,7 +150,7 @@ def test_a_source_that_is_gone() -> None:
 
 def test_what_failed_before_is_not_new() -> None:
     """A dead letter without contact stays one, or becomes a lead by a better map."""
-    dead = one(source(), form(mystery="call ada@example.com", field1="+442079460018"))
+    dead = one(source(), form(mystery="call ada@example.com", field1="2079460018"))
     assert dead.state is State.DEAD
     same = run_backtest(dead, "")
     assert (same.verdict, same.new_failure) == (BacktestVerdict.FAILS, False)

@@ -33,7 +33,7 @@ from service.sources.fields.recognition import (
     match_path,
 )
 from service.sources.fields.values import parse_value
-from service.sources.fields.vocabulary import vocabulary
+from service.sources.languages.vocabulary import vocabulary
 from service.sources.payload.event import PayloadField
 from service.sources.payload.tree import Tree, text_of
 
@@ -222,7 +222,8 @@ class _Assigner:
                 self.rejected.setdefault(target, field.label)
             return None
         if before is not None and not (target == "phone" and _is_in_full(before.value, parsed)):
-            if parsed == before.value:
+            if parsed == before.value and target != "consent":
+                # Two boxes are two questions.
                 self.repeated.setdefault(before.index, set()).add(candidate.index)
             return None
         if target in _DOUBTED and not _is_plausible(candidate, field, parsed):
@@ -351,7 +352,7 @@ class _Assigner:
     def _choose_alone(self, target: str, plan: Plan, is_like: Callable[[str], bool]) -> None:
         if target in self.choices or target in self.taken:
             return
-        found: dict[str, Choice] = {}
+        by_value: dict[str, Choice] = {}
         for index in plan.unowned:
             if (
                 index in self.used
@@ -366,14 +367,15 @@ class _Assigner:
                     why = "the only one in the payload"
                     label = self.fields[index].label
                     choice = Choice(index, target, parsed, why, label, is_whole=is_whole)
-                    found.setdefault(str(parsed), choice)
-        if len(found) == 1:
-            self._choose(next(iter(found.values())))
+                    by_value.setdefault(str(parsed), choice)
+        if len(by_value) == 1:
+            self._choose(next(iter(by_value.values())))
 
 
 def is_like_address(text: str) -> bool:
     """Whether a text could be nothing but an e-mail address."""
-    return 3 < len(text) < 300 and text.count("@") == 1 and "://" not in text
+    is_alone = " " not in text.strip() or "<" in text
+    return is_alone and 3 < len(text) < 300 and text.count("@") == 1 and "://" not in text
 
 
 def is_like_number(text: str) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from service.sources.fields.text import clean_line
-from service.sources.fields.words import to_phrase
+from service.sources.languages.words import to_phrase
 from service.sources.payload.decode import decode_percent
 from worker.lead.templates import CLICK_IDS, UTM_PARTS
 

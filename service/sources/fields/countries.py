@@ -8,7 +8,7 @@ from pathlib import Path
 
 import phonenumbers
 
-from service.sources.fields.words import to_phrase
+from service.sources.languages.words import to_phrase
 
 COUNTRY_LANGUAGES = (
     "en", "de", "fr", "es", "it", "pt", "nl", "sv", "pl", "da", "nb", "fi", "cs", "sk", "hu", "ro",

@@ -20,7 +20,7 @@ from service.sources.fields.recognition import make_plan
 from service.sources.fields.text import clean_label
 from service.sources.fields.transforms import is_whole, transform
 from service.sources.fields.values import VALUE_PARSERS, parse_answer, parse_value
-from service.sources.fields.words import to_phrase
+from service.sources.languages.words import to_phrase
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.ignored import drop_ignored, is_ignored
 from service.sources.payload.tree import Path, Tree, text_of

@@ -67,7 +67,7 @@ def parse_phone(text: str) -> str | None:
     if len(text) > 4 * MAX_PHONE_CHARS:
         return None
     if is_plain_number(text):
-        return text
+        return str(text)  # a number of JSON is a text of its own type
     typed = _SCHEME.sub("", clean_line(text)).strip(" ='\"`’,;:")
     if typed.isascii() and typed.isdigit():
         return typed if MIN_PHONE_DIGITS <= len(typed) <= MAX_E164_DIGITS + 5 else None
@@ -84,9 +84,9 @@ def parse_phone(text: str) -> str | None:
     typed = _first_number(typed)
     typed = _BRACKETED_CODE.sub(r"+\1 ", typed)
     if any(character.isalpha() for character in typed):
-        found = [one for one in _INSIDE.findall(typed) if len(_DIGIT.findall(one)) >= 7]
-        if len(found) == 1:
-            typed = found[0]
+        numbers = [one for one in _INSIDE.findall(typed) if len(_DIGIT.findall(one)) >= 7]
+        if len(numbers) == 1:
+            typed = numbers[0]
     if any(character.isalpha() for character in typed):
         if len(_WORD.findall(typed)) > MAX_WORDS_BESIDE or re.search(
             r"[^\W\d_]\d|\d[^\W\d_]", typed

@@ -15,8 +15,8 @@ from itertools import accumulate, pairwise
 from msgspec import Struct
 
 from service.sources.fields.effort import Effort
-from service.sources.fields.vocabulary import Meaning, Vocabulary, is_unspaced, vocabulary
-from service.sources.fields.words import (
+from service.sources.languages.vocabulary import Meaning, Vocabulary, is_unspaced, vocabulary
+from service.sources.languages.words import (
     MAX_LABEL_CHARS,
     split_languages,
     split_words,
@@ -288,7 +288,7 @@ class NameReader:
         friend's only where it asks for nobody else.
         """
         owners = list(self.owners)
-        asked = {
+        classes = {
             _class_of(one.target)
             for one in self.candidates
             if one.owner is not None
@@ -300,9 +300,9 @@ class NameReader:
         for owner, targets in self.doubtful.items():
             if owner.kind is Ownership.AMBIGUOUS:
                 asked_of_user.update(map(_class_of, targets.values()))
-        is_another = not asked.isdisjoint(asked_of_user)
+        is_another = not classes.isdisjoint(asked_of_user)
         for owner, targets in self.doubtful.items():
-            if is_another if owner.kind is Ownership.AMBIGUOUS else asked:
+            if is_another if owner.kind is Ownership.AMBIGUOUS else classes:
                 self.unowned -= targets.keys()
         for index, owner, match in self.of_user:
             if is_another:
@@ -474,35 +474,40 @@ class NameReader:
 
     def _names_a_person(self, words: tuple[str, ...]) -> bool:
         """`cliente`, `encarregado de educação`: a label that is nothing but somebody."""
-        known = self.words
+        vocabulary_words = self.words
         return (
             0 < len(words) <= 3
-            and (words[0] in known.guardian or (words[0] in known.person and len(words) == 1))
-            and "".join(words) not in known.meanings
-            and not any(word in known.meanings for word in words[1:])
-            and known.owners.isdisjoint(words[1:])
-            and known.unrelated.isdisjoint(words)
-            and known.record.isdisjoint(words)
+            and (
+                words[0] in vocabulary_words.guardian
+                or (words[0] in vocabulary_words.person and len(words) == 1)
+            )
+            and "".join(words) not in vocabulary_words.meanings
+            and not any(word in vocabulary_words.meanings for word in words[1:])
+            and vocabulary_words.owners.isdisjoint(words[1:])
+            and vocabulary_words.unrelated.isdisjoint(words)
+            and vocabulary_words.record.isdisjoint(words)
         )
 
     def _read_languages(self, parts: list[str]) -> Iterator[_Match]:
         """`Nachname / Last name`: where the parts disagree, an e-mail and a phone are both kept."""
-        found = [
+        part_matches = [
             (part, match)
             for part in parts
             if (words := split_words(part))
             and (match := self._match_whole(words) or self._match_end(words))
         ]
-        matched = {part for part, _ in found}
-        whose = self._whose([part for part in parts if part not in matched]) if found else ()
-        seen: set[str | None] = set()
-        for part, match in found:
+        matched = {part for part, _ in part_matches}
+        whose = self._whose([part for part in parts if part not in matched]) if part_matches else ()
+        part_fields: set[str | None] = set()
+        for part, match in part_matches:
             field = match.meanings[0].field
             match.prefix = match.prefix or whose
-            is_new = field not in seen and (not seen or seen | {field} <= {"email", "phone"})
+            is_new = field not in part_fields and (
+                not part_fields or part_fields | {field} <= {"email", "phone"}
+            )
             if is_new:
-                seen.add(field)
-                match.rank = max(match.rank, Rank.ONE_OF_LANGUAGES if len(found) > 1 else 0)
+                part_fields.add(field)
+                match.rank = max(match.rank, Rank.ONE_OF_LANGUAGES if len(part_matches) > 1 else 0)
                 match.why = f'"{part.strip()}" in its label'
                 yield match
 
@@ -606,36 +611,36 @@ class NameReader:
 
     def _match_beginning(self, words: tuple[str, ...]) -> _Match | None:
         """`telefon_kontakt`: a phrase with whose it is after it."""
-        known = self.words
+        vocabulary_words = self.words
         for end in range(min(len(words) - 1, MAX_PHRASE_WORDS), 0, -1):
             tail = words[end:]
-            if known.owners.isdisjoint(tail):
+            if vocabulary_words.owners.isdisjoint(tail):
                 is_suffix = len(tail) == 1 and len(tail[0]) <= 4 and end <= 2
-                if not is_suffix or tail[0] in known.unrelated:
+                if not is_suffix or tail[0] in vocabulary_words.unrelated:
                     return None
             phrase = "".join(words[:end])
-            if meanings := known.meanings.get(phrase):
+            if meanings := vocabulary_words.meanings.get(phrase):
                 why = f'"{" ".join(words[:end])}" before "{" ".join(tail)}"'
                 return _Match(meanings, Rank.PREFIXED, tail, phrase, why)
         return None
 
     def _mentions(self, words: tuple[str, ...]) -> Iterator[_Match]:
         """A longer question for an e-mail or a phone, which its value must then be."""
-        known = self.words
+        vocabulary_words = self.words
         if self._speaks_of_consent(words):
             meaning = Meaning("consent", frozenset())
             yield _Match((meaning,), Rank.MENTIONED, (), "", "its label speaks of a consent")
             return
         mentioned = {*words, *(first + second for first, second in pairwise(words))}
-        if len(words) < MIN_QUESTION_WORDS or not known.strange.isdisjoint(mentioned):
+        if len(words) < MIN_QUESTION_WORDS or not vocabulary_words.strange.isdisjoint(mentioned):
             return
-        if not known.asks_email.isdisjoint(mentioned):
+        if not vocabulary_words.asks_email.isdisjoint(mentioned):
             meaning = Meaning("email", frozenset())
             yield _Match((meaning,), Rank.MENTIONED, (), "", "its label speaks of an e-mail")
-        elif not known.asks_message.isdisjoint(words):
+        elif not vocabulary_words.asks_message.isdisjoint(words):
             meaning = Meaning("message", frozenset())
             yield _Match((meaning,), Rank.MENTIONED, (), "", "its label speaks of a message")
-        elif not known.asks_phone.isdisjoint(mentioned):
+        elif not vocabulary_words.asks_phone.isdisjoint(mentioned):
             meaning = Meaning("phone", frozenset())
             yield _Match((meaning,), Rank.MENTIONED, (), "", "its label speaks of a phone")
 
@@ -689,29 +694,33 @@ class NameReader:
 
     def _owner_kind(self, word: str, *, is_object: bool) -> Ownership | None:
         """Whose a word says that a field is; None if it says nothing of it."""
-        known = self.words
-        if word in known.other_person or word in known.repeat:
+        vocabulary_words = self.words
+        if word in vocabulary_words.other_person or word in vocabulary_words.repeat:
             return Ownership.OTHER
-        if word in known.relative:
+        if word in vocabulary_words.relative:
             return Ownership.RELATIVE
-        if word in known.owner:
+        if word in vocabulary_words.owner:
             # A form's owner is of the pet or the house; a payload's is of the record.
             return Ownership.OTHER if is_object else Ownership.RELATIVE
-        if word in known.ambiguous:
+        if word in vocabulary_words.ambiguous:
             return Ownership.AMBIGUOUS
-        if word in known.guardian:
+        if word in vocabulary_words.guardian:
             return Ownership.GUARDIAN
-        if word in known.person:
+        if word in vocabulary_words.person:
             return Ownership.PERSON
-        if is_object and word in known.wrapper:
+        if is_object and word in vocabulary_words.wrapper:
             return None
-        if word in known.company:
+        if word in vocabulary_words.company:
             return Ownership.COMPANY
-        if word in known.record:
+        if word in vocabulary_words.record:
             return Ownership.UNKNOWN
-        if word in known.thing:
+        if word in vocabulary_words.thing:
             return Ownership.THING
-        is_silent = word in known.neutral or word in known.closing or word in known.wrapper
+        is_silent = (
+            word in vocabulary_words.neutral
+            or word in vocabulary_words.closing
+            or word in vocabulary_words.wrapper
+        )
         return None if is_silent or _is_mark(word) else Ownership.UNKNOWN
 
     def _container(self, words: tuple[str, ...]) -> str | None:

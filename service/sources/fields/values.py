@@ -16,8 +16,8 @@ from service.sources.fields.attribution import (
 from service.sources.fields.emails import parse_email
 from service.sources.fields.phones import parse_phone
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
-from service.sources.fields.vocabulary import vocabulary
-from service.sources.fields.words import split_words, to_phrase
+from service.sources.languages.vocabulary import vocabulary
+from service.sources.languages.words import split_words, to_phrase
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
 
@@ -68,8 +68,8 @@ def parse_bool(value: Tree) -> bool | None:
         return None
     if phrase in words.yes or phrase.startswith(words.consent_openings):
         return True
-    said = set(split_words(str(value)[:MAX_BOOL_CHARS]))
-    return True if said & words.asks_consent and not said & _NEGATIONS else None
+    words_of_value = set(split_words(str(value)[:MAX_BOOL_CHARS]))
+    return True if words_of_value & words.asks_consent and not words_of_value & _NEGATIONS else None
 
 
 def parse_short_text(value: Tree) -> str | None:

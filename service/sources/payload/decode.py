@@ -178,11 +178,11 @@ def _read_form(
     else:
         pairs = list(_split_form(body))
     names_charset = next((value for name, value in pairs if name == b"_charset_"), b"")
-    own = find_codec(names_charset.decode("latin-1"))
-    codec = own or declared or FORM_FALLBACK
+    part_codec = find_codec(names_charset.decode("latin-1"))
+    codec = part_codec or declared or FORM_FALLBACK
     if guesses is not None:
         raw = b"".join(name + value for name, value in pairs)
-        named_by = BY_FIELD if own else BY_HEADER if declared else None
+        named_by = BY_FIELD if part_codec else BY_HEADER if declared else None
         _note_charset(guesses, raw, codec, named_by)
     fields = _collect_fields(
         (decode_text(name, codec), decode_text(value, codec)) for name, value in pairs
@@ -250,9 +250,9 @@ def _parse_multipart(
     except (MultipartError, UnicodeError, ValueError, IndexError) as error:
         raise UnreadableBody(f"not multipart/form-data: {str(error)[:100].lower()}") from None
     named = next((content for part, content in parts if part.name == "_charset_"), b"")
-    own = find_codec(named.decode("latin-1").strip())
-    codec = own or declared or FORM_FALLBACK
-    named_by = BY_FIELD if own else BY_HEADER if declared else None
+    part_codec = find_codec(named.decode("latin-1").strip())
+    codec = part_codec or declared or FORM_FALLBACK
+    named_by = BY_FIELD if part_codec else BY_HEADER if declared else None
     for part, content in parts:
         yield from _read_part(part, content, codec, named_by, guesses)
 
@@ -285,10 +285,12 @@ def _read_part(
     if file_name is None:
         file_name = _extended_file_name(part)
     if file_name is None:
-        own = find_codec(_declared_charset(f";{part.content_type}" if part.content_type else ""))
-        own = own or find_codec(part.charset or "")
-        _note_charset(guesses, content, own or codec, BY_PART if own else named_by)
-        yield part.name, decode_text(content, own or codec, field=part.name[:100] or "body")
+        part_codec = find_codec(
+            _declared_charset(f";{part.content_type}" if part.content_type else "")
+        )
+        part_codec = part_codec or find_codec(part.charset or "")
+        _note_charset(guesses, content, part_codec or codec, BY_PART if part_codec else named_by)
+        yield part.name, decode_text(content, part_codec or codec, field=part.name[:100] or "body")
     elif file_name or content:
         media_type = (part.content_type or "application/octet-stream")[:100]
         name = file_name[:MAX_FILE_NAME_CHARS]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from service.sources.fields.vocabulary import asks_for
+from service.sources.languages.vocabulary import asks_for
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
 from service.sources.payload.json import parse_json
 from service.sources.payload.shapes import flatten_shapes, plain_value

@@ -11,8 +11,8 @@ from service.sources.adapters.base import Adapter
 from service.sources.fields.countries import is_country
 from service.sources.fields.patterns import PatternError, compile_pattern
 from service.sources.fields.values import VALUE_PARSERS
-from service.sources.fields.words import to_phrase
 from service.sources.handshake import DIGESTS, PLACEHOLDER, needs_secret
+from service.sources.languages.words import to_phrase
 from service.sources.schema import (
     HandshakeSettings,
     MapRule,

@@ -15,8 +15,8 @@ from msgspec import Struct, convert, field, structs
 
 from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.values import parse_value
-from service.sources.fields.vocabulary import vocabulary
-from service.sources.fields.words import split_words
+from service.sources.languages.vocabulary import vocabulary
+from service.sources.languages.words import split_words
 from service.sources.normalize import normalize
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of, walk_leaves
 from service.sources.payload.unwrap import parse_embedded_json, unwrap
@@ -308,7 +308,9 @@ def _find_root(
 
 
 def _can_lead_to_root(step: str) -> bool:
-    is_somebody_elses = bool(vocabulary().other_person.intersection(split_words(step)))
+    words = vocabulary()
+    others = words.other_person | words.owner | words.relative
+    is_somebody_elses = not others.isdisjoint(split_words(step))
     return bool(step) and "." not in step and not is_somebody_elses
 
 

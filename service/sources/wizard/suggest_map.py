@@ -13,7 +13,7 @@ from service.sources.fields.phones import parse_phone
 from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.text import clean_label
 from service.sources.fields.values import parse_bool
-from service.sources.fields.words import split_words
+from service.sources.languages.words import split_words
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of
 from service.sources.request import InboundRequest
@@ -236,9 +236,9 @@ def _suggest_numbered_names(
 
 def _says_nothing(field: PayloadField) -> bool:
     """Whether the label is a number, or in a script in which no synonyms are known."""
-    is_foreign = not split_words(field.label) and any(map(str.isalpha, field.label))
+    is_foreign = any(map(str.isalpha, field.label)) and not any(map(str.isascii, field.label))
     is_numbered = field.title is None and bool(_NUMBERED.fullmatch(field.path[-1]))
-    return is_foreign or (is_numbered and match_path(field.name_path) is None)
+    return (is_foreign or is_numbered) and match_path(field.name_path) is None
 
 
 def _suggest(

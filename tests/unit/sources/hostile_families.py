@@ -38,16 +38,18 @@ def family_bodies() -> Iterator[tuple[str, str, bytes]]:
     yield from _encodings()
 
 
-def _most(
-    build: Callable[..., Any], most: int, encode: Callable[[Any], bytes] | None = None
+def _fill(
+    build: Callable[..., Any], filled: int, encode: Callable[[Any], bytes] | None = None
 ) -> bytes:
     """The largest that fits of what is built of a number of parts."""
     write = encode or (lambda value: json.dumps(value, ensure_ascii=False).encode())
-    few, many = 1, most
-    while few < many:
-        middle = (few + many + 1) // 2
-        few, many = (middle, many) if len(write(build(middle))) <= SIZE else (few, middle - 1)
-    return write(build(few))
+    several, many = 1, filled
+    while several < many:
+        middle = (several + many + 1) // 2
+        several, many = (
+            (middle, many) if len(write(build(middle))) <= SIZE else (several, middle - 1)
+        )
+    return write(build(several))
 
 
 def _batches() -> Iterator[tuple[str, bytes]]:
@@ -80,9 +82,9 @@ def _batches() -> Iterator[tuple[str, bytes]]:
     for name, field in fields.items():
         yield (
             name,
-            _most(
-                lambda most, field=field: [
-                    dict(field(e, f) for f in range(most)) for e in range(100)
+            _fill(
+                lambda filled, field=field: [
+                    dict(field(e, f) for f in range(filled)) for e in range(100)
                 ],
                 39,
             ),
@@ -107,11 +109,12 @@ def _batches() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "lists of pairs",
-        _most(
-            lambda most: [
+        _fill(
+            lambda filled: [
                 {
                     "q": [
-                        {"label": f"email {e} {f}", "value": FOREIGN.format(f)} for f in range(most)
+                        {"label": f"email {e} {f}", "value": FOREIGN.format(f)}
+                        for f in range(filled)
                     ]
                 }
                 for e in range(100)
@@ -121,11 +124,11 @@ def _batches() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "columns",
-        _most(
-            lambda most: [
+        _fill(
+            lambda filled: [
                 {
-                    "fields": [f"email {e} {f}" for f in range(most)],
-                    "values": [FOREIGN.format(e)] * most,
+                    "fields": [f"email {e} {f}" for f in range(filled)],
+                    "values": [FOREIGN.format(e)] * filled,
                 }
                 for e in range(100)
             ],
@@ -134,9 +137,9 @@ def _batches() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "embedded JSON",
-        _most(
-            lambda most: [
-                {"data": json.dumps({f"email {e} {f}": FOREIGN.format(f) for f in range(most)})}
+        _fill(
+            lambda filled: [
+                {"data": json.dumps({f"email {e} {f}": FOREIGN.format(f) for f in range(filled)})}
                 for e in range(100)
             ],
             39,
@@ -144,9 +147,9 @@ def _batches() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "around one list",
-        _most(
-            lambda most: {
-                "fields": {f"email {f}": FOREIGN.format(f) for f in range(most)},
+        _fill(
+            lambda filled: {
+                "fields": {f"email {f}": FOREIGN.format(f) for f in range(filled)},
                 "data": [{"name": f"n{e}"} for e in range(100)],
             },
             200,
@@ -160,13 +163,13 @@ def _labels() -> Iterator[tuple[str, bytes]]:
         text = sign * (180 // len(sign))
         yield (
             f"180 of {name}",
-            _most(lambda most, text=text: {f"{n}{text}": "x" for n in range(most)}, 490),
+            _fill(lambda filled, text=text: {f"{n}{text}": "x" for n in range(filled)}, 490),
         )
         yield (
             f"words of {name}",
-            _most(
-                lambda most, sign=sign: {
-                    f"{sign * 3} " * 20 + f"email {n}": "a@b.example" for n in range(most)
+            _fill(
+                lambda filled, sign=sign: {
+                    f"{sign * 3} " * 20 + f"email {n}": "a@b.example" for n in range(filled)
                 },
                 490,
             ),
@@ -175,51 +178,59 @@ def _labels() -> Iterator[tuple[str, bytes]]:
         parts = sign.join("abcdefghij" * 10)
         yield (
             f"200 parted by {sign!r}",
-            _most(lambda most, parts=parts: {f"{parts[:190]}{n}": "x" for n in range(most)}, 490),
+            _fill(
+                lambda filled, parts=parts: {f"{parts[:190]}{n}": "x" for n in range(filled)}, 490
+            ),
         )
-        known = sign.join(["email", "phone", "name", "Vorname", "firma", "名前", "land"] * 8)
+        familiar = sign.join(["email", "phone", "name", "Vorname", "firma", "名前", "land"] * 8)
         yield (
             f"fields parted by {sign!r}",
-            _most(
-                lambda most, known=known: {f"{known[:190]}{n}": "a@b.example" for n in range(most)},
+            _fill(
+                lambda filled, familiar=familiar: {
+                    f"{familiar[:190]}{n}": "a@b.example" for n in range(filled)
+                },
                 490,
             ),
         )
     yield (
         "consents",
-        _most(
-            lambda most: {
-                f"I have read {n} " + "and agree to the terms " * 6: "on" for n in range(most)
+        _fill(
+            lambda filled: {
+                f"I have read {n} " + "and agree to the terms " * 6: "on" for n in range(filled)
             },
             490,
         ),
     )
     yield (
         "questions",
-        _most(
-            lambda most: {
-                f"To which {n} " + "mail or phone may we write " * 6: "x" for n in range(most)
+        _fill(
+            lambda filled: {
+                f"To which {n} " + "mail or phone may we write " * 6: "x" for n in range(filled)
             },
             490,
         ),
     )
     yield (
         "possessives",
-        _most(
-            lambda most: {
-                f"l'adresse d'{n} " + "l'e-mail dell'azienda " * 8: "x" for n in range(most)
+        _fill(
+            lambda filled: {
+                f"l'adresse d'{n} " + "l'e-mail dell'azienda " * 8: "x" for n in range(filled)
             },
             490,
         ),
     )
     yield (
         "brackets",
-        _most(lambda most: {f"a{n}" + "[contact]" * 60: "a@b.example" for n in range(most)}, 490),
+        _fill(
+            lambda filled: {f"a{n}" + "[contact]" * 60: "a@b.example" for n in range(filled)}, 490
+        ),
     )
     yield (
         "deep paths",
-        _most(
-            lambda most: _nest({f"email {n}": "a@b.example" for n in range(most)}, "contact", 20),
+        _fill(
+            lambda filled: _nest(
+                {f"email {n}": "a@b.example" for n in range(filled)}, "contact", 20
+            ),
             480,
         ),
     )
@@ -242,23 +253,24 @@ def _owners() -> Iterator[tuple[str, bytes]]:
 
     yield (
         "objects",
-        _most(lambda most: {f"{OWNERS[n % 25]} {n}": person(n) for n in range(most)}, 490),
+        _fill(lambda filled: {f"{OWNERS[n % 25]} {n}": person(n) for n in range(filled)}, 490),
     )
-    yield "strangers", _most(lambda most: {f"zz{n}": person(n) for n in range(most)}, 490)
-    yield "contacts", _most(lambda most: {"contacts": [person(n) for n in range(most)]}, 490)
+    yield "strangers", _fill(lambda filled: {f"zz{n}": person(n) for n in range(filled)}, 490)
+    yield "contacts", _fill(lambda filled: {"contacts": [person(n) for n in range(filled)]}, 490)
     yield (
         "people of one name",
-        _most(
-            lambda most: {f"contact{n}": {**person(1), "note": "x" * 300} for n in range(most)}, 490
+        _fill(
+            lambda filled: {f"contact{n}": {**person(1), "note": "x" * 300} for n in range(filled)},
+            490,
         ),
     )
     for sign in ("_", " ", ".", "-"):
         yield (
             f"prefixes with {sign!r}",
-            _most(
-                lambda most, sign=sign: {
+            _fill(
+                lambda filled, sign=sign: {
                     f"{OWNERS[n % 25]}{n}{sign}{key}": text
-                    for n in range(most)
+                    for n in range(filled)
                     for key, text in person(n).items()
                 },
                 80,
@@ -266,9 +278,9 @@ def _owners() -> Iterator[tuple[str, bytes]]:
         )
     yield (
         "nested",
-        _most(
-            lambda most: {
-                owner: {other: {f"{n}": person(n) for n in range(most)} for other in OWNERS[:5]}
+        _fill(
+            lambda filled: {
+                owner: {other: {f"{n}": person(n) for n in range(filled)} for other in OWNERS[:5]}
                 for owner in OWNERS[:5]
             },
             40,
@@ -276,15 +288,15 @@ def _owners() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "names in parts",
-        _most(
-            lambda most: {
+        _fill(
+            lambda filled: {
                 f"name{n}": {
                     "first": f"Zoë {n}",
                     "last": "Müller",
                     "title": "Dr.",
                     "middle": "x" * 300,
                 }
-                for n in range(most)
+                for n in range(filled)
             },
             490,
         ),
@@ -317,18 +329,18 @@ def _values() -> Iterator[tuple[str, bytes]]:
         for number, text in enumerate(texts):
             yield (
                 f"{field} {number}",
-                _most(
-                    lambda most, field=field, text=text: {
-                        f"{field} {n}": text for n in range(most)
+                _fill(
+                    lambda filled, field=field, text=text: {
+                        f"{field} {n}": text for n in range(filled)
                     },
                     490,
                 ),
             )
     yield (
         "numbers of countries",
-        _most(
-            lambda most: {
-                **{f"phone {n}": f"0170 {1_000_000 + n}" for n in range(most)},
+        _fill(
+            lambda filled: {
+                **{f"phone {n}": f"0170 {1_000_000 + n}" for n in range(filled)},
                 "country": "Deutschland",
             },
             490,
@@ -336,10 +348,10 @@ def _values() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "dial codes",
-        _most(
-            lambda most: {
-                **{f"phone code {n}": "Germany (+49)" for n in range(most)},
-                **{f"country code {n}": "+49" for n in range(most)},
+        _fill(
+            lambda filled: {
+                **{f"phone code {n}": "Germany (+49)" for n in range(filled)},
+                **{f"country code {n}": "+49" for n in range(filled)},
                 "phone": "170 1234567",
             },
             240,
@@ -347,9 +359,12 @@ def _values() -> Iterator[tuple[str, bytes]]:
     )
     yield (
         "parts of numbers",
-        _most(lambda most: {f"tel{n}": f"{n % 1000}" for n in range(most)}, 490),
+        _fill(lambda filled: {f"tel{n}": f"{n % 1000}" for n in range(filled)}, 490),
     )
-    yield "lists", _most(lambda most: {f"email {n}": ["a@", "ä@b"] * 3 for n in range(most)}, 400)
+    yield (
+        "lists",
+        _fill(lambda filled: {f"email {n}": ["a@", "ä@b"] * 3 for n in range(filled)}, 400),
+    )
 
 
 def _shapes() -> Iterator[tuple[str, bytes]]:
@@ -357,11 +372,11 @@ def _shapes() -> Iterator[tuple[str, bytes]]:
     for name, value in (("label", "value"), ("question", "answer"), ("zz", "yy"), ("id", "text")):
         yield (
             f"pairs of {name} and {value}",
-            _most(
-                lambda most, name=name, value=value: {
+            _fill(
+                lambda filled, name=name, value=value: {
                     "fields": [
                         {name: f"email {n}", value: FOREIGN.format(n), "x": "y" * 300}
-                        for n in range(most)
+                        for n in range(filled)
                     ]
                 },
                 490,
@@ -404,30 +419,32 @@ def _shapes() -> Iterator[tuple[str, bytes]]:
         )
         yield (
             f"JSON in {name}",
-            _most(
-                lambda most, name=name: {
-                    name: json.dumps({f"email {n}": FOREIGN.format(n) * 8 for n in range(most)})
+            _fill(
+                lambda filled, name=name: {
+                    name: json.dumps({f"email {n}": FOREIGN.format(n) * 8 for n in range(filled)})
                 },
                 490,
             ),
         )
     yield (
         "lines in all fields",
-        _most(
-            lambda most: {
-                f"q{n}": "\n".join(f"first = Zoë {at}" for at in range(20)) for n in range(most)
+        _fill(
+            lambda filled: {
+                f"q{n}": "\n".join(f"first = Zoë {at}" for at in range(20)) for n in range(filled)
             },
             490,
         ),
     )
     yield (
         "almost JSON in all fields",
-        _most(lambda most: {f"data{n}": "[" * 500 for n in range(most)}, 490),
+        _fill(lambda filled: {f"data{n}": "[" * 500 for n in range(filled)}, 490),
     )
     yield "JSON in the text of JSON", json.dumps("[" * (SIZE - 10)).encode()
     yield (
         "JSON twice",
-        json.dumps(_most(lambda most: {f"e{n}": "x" for n in range(most)}, 490).decode()).encode(),
+        json.dumps(
+            _fill(lambda filled: {f"e{n}": "x" for n in range(filled)}, 490).decode()
+        ).encode(),
     )
 
 
@@ -459,7 +476,7 @@ def _encodings() -> Iterator[tuple[str, str, bytes]]:
             MULTIPART,
             many * min(490, (SIZE - 8) // len(many)) + b"--x--\r\n",
         )
-    wide = _most(lambda most: {f"email {n}": FOREIGN.format(n) * 9 for n in range(most)}, 480)
+    wide = _fill(lambda filled: {f"email {n}": FOREIGN.format(n) * 9 for n in range(filled)}, 480)
     yield "UTF-16", JSON, codecs.BOM_UTF16_LE + wide.decode()[: SIZE // 2 - 4].encode("utf-16-le")
     yield "a form of UTF-16", FORM, codecs.BOM_UTF16_BE + ("a=ä&" * 32_000).encode("utf-16-be")
     yield "JSON as a form", FORM, wide

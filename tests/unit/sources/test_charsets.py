@@ -175,8 +175,8 @@ def test_json_is_never_guessed(content_type: str, body: bytes) -> None:
 @pytest.mark.parametrize("label", UNKNOWN)
 def test_unknown_charsets_are_never_looked_up(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that is not on the list never reaches Python's registry, and refuses no form."""
-    asked: list[str] = []
-    monkeypatch.setattr(codecs, "lookup", asked.append)
+    requested: list[str] = []
+    monkeypatch.setattr(codecs, "lookup", requested.append)
     assert find_codec(label) is None
     for request in (
         post(b"name=Ada", f"{FORM}; charset={label}"),
@@ -186,7 +186,7 @@ def test_unknown_charsets_are_never_looked_up(label: str, monkeypatch: pytest.Mo
         post(b'{"name": "Ada"}', f"{JSON}; charset={label}"),
     ):
         assert decode_body(request)["name"] == "Ada"
-    assert asked == []
+    assert requested == []
 
 
 def test_costly_charsets_cost_nothing() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.fields.recognition import forget_plans
-from service.sources.fields.words import split_words
+from service.sources.languages.words import split_words
 from service.sources.normalize import process_request
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent

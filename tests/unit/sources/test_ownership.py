@@ -26,7 +26,7 @@ THEIRS = {
     "job_title": "Sales rep",
 }
 # What the lead has filled in; other fields are asked for and empty, or not asked for at all.
-OWN = (
+LEADS_OWN = (
     {"email": "ada@lead.example", "name": "", "phone": ""},
     {"email": "", "name": "Ada Lead", "phone": ""},
     {"email": "", "phone": "+12015550123", "first_name": "Ada"},
@@ -46,28 +46,28 @@ def filled(fields: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in fields.items() if text}
 
 
-@pytest.mark.parametrize("own", OWN, ids=OWN_IDS)
+@pytest.mark.parametrize("leads_own", LEADS_OWN, ids=OWN_IDS)
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_objects_of_others(stranger: str, own: dict[str, str]) -> None:
+def test_objects_of_others(stranger: str, leads_own: dict[str, str]) -> None:
     """Somebody else's object completes no lead, wherever it stands and whatever the lead lacks."""
     for payload in (
-        {**own, stranger: THEIRS},
-        {stranger: THEIRS, **own},
-        {"contact": own, stranger: THEIRS},
-        {"data": {"lead": own, "meta": {stranger: THEIRS}}},
-        {"data": {**own, f"{stranger}s": [THEIRS]}} if stranger != "user" else own,
+        {**leads_own, stranger: THEIRS},
+        {stranger: THEIRS, **leads_own},
+        {"contact": leads_own, stranger: THEIRS},
+        {"data": {"lead": leads_own, "meta": {stranger: THEIRS}}},
+        {"data": {**leads_own, f"{stranger}s": [THEIRS]}} if stranger != "user" else leads_own,
     ):
-        assert person_of(lead_of(json_post(payload))) == filled(own)
+        assert person_of(lead_of(json_post(payload))) == filled(leads_own)
 
 
-@pytest.mark.parametrize("own", OWN, ids=OWN_IDS)
+@pytest.mark.parametrize("leads_own", LEADS_OWN, ids=OWN_IDS)
 @pytest.mark.parametrize("stranger", STRANGERS)
-def test_prefixes_of_others(stranger: str, own: dict[str, str]) -> None:
+def test_prefixes_of_others(stranger: str, leads_own: dict[str, str]) -> None:
     """Fields with somebody else's prefix or suffix complete no lead."""
     for pattern in ("{0}_{1}", "{1}_{0}", "{0} {1}", "{0}[{1}]"):
         theirs = {pattern.format(stranger, name): text for name, text in THEIRS.items()}
-        lead = lead_of(form(**own, **theirs))
-        assert person_of(lead) == filled(own)
+        lead = lead_of(form(**leads_own, **theirs))
+        assert person_of(lead) == filled(leads_own)
         assert set(map(str, lead.answers.values())) == set(THEIRS.values())
 
 
@@ -130,9 +130,9 @@ def test_friends_and_owners_of_pets(name: str, email: str) -> None:
     """A friend or the owner of a pet is the lead only where nobody else is."""
     theirs = {name: "Fay Foe", email: "fay@f.example"}
     assert lead_of(form(**theirs, **{"pet_name": "Rex"})).email == "fay@f.example"
-    own = {"name": "Ada", "email": "ada@a.example"}
-    assert person_of(lead_of(form(**own, **theirs))) == own
-    assert person_of(lead_of(form(**theirs, **own))) == own
+    leads_own = {"name": "Ada", "email": "ada@a.example"}
+    assert person_of(lead_of(form(**leads_own, **theirs))) == leads_own
+    assert person_of(lead_of(form(**theirs, **leads_own))) == leads_own
     assert person_of(lead_of(form(name="Ada", email="", **theirs))) == {"name": "Ada"}
 
 
@@ -166,7 +166,7 @@ def test_the_second_attendee_of_a_form(kind: str, pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs"),
+    ("leads_own", "theirs"),
     [
         ("caller_number", "called_number"),
         ("from", "to"),
@@ -175,11 +175,11 @@ def test_the_second_attendee_of_a_form(kind: str, pattern: str) -> None:
         ("customer_phone_number", "agent_phone_number"),
     ],
 )
-def test_caller_and_callee(own: str, theirs: str) -> None:
+def test_caller_and_callee(leads_own: str, theirs: str) -> None:
     """The number that was called is nobody's, even where the caller withheld the own one."""
-    lead = lead_of(form(**{own: "+12015550123", theirs: "+442071838750"}))
+    lead = lead_of(form(**{leads_own: "+12015550123", theirs: "+442071838750"}))
     assert lead.phone == "+12015550123"
-    lead = lead_of(form(**{own: "", theirs: "+442071838750", "city": "Ulm"}))
+    lead = lead_of(form(**{leads_own: "", theirs: "+442071838750", "city": "Ulm"}))
     assert lead.phone is None
 
 

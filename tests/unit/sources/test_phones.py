@@ -59,11 +59,11 @@ OTHERS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("typed", "kept", "number"), WRITTEN)
-def test_one_number(typed: str, kept: str, number: str) -> None:
+@pytest.mark.parametrize(("typed", "unchanged", "number"), WRITTEN)
+def test_one_number(typed: str, unchanged: str, number: str) -> None:
     """A number is kept as typed, without what surrounds it, and is E.164 where it can be."""
-    assert parse_phone(typed) == kept
-    assert to_e164(kept, "DE") == number
+    assert parse_phone(typed) == unchanged
+    assert to_e164(unchanged, "DE") == number
     assert lead_of(form(phone=typed), 'default_country = "DE"').phone == number
 
 

@@ -353,7 +353,7 @@ def test_elementor_types() -> None:
             ("fields[f3][value]", "on"),
         ],
         *[
-            ("fields[f4][title]", "質問"),
+            ("fields[f4][title]", "色"),
             ("fields[f4][type]", "textarea"),
             ("fields[f4][value]", "?"),
         ],
@@ -365,7 +365,7 @@ def test_elementor_types() -> None:
         "Ada",
         True,
     )
-    assert lead.answers == {"質問": "?"}
+    assert lead.answers == {"色": "?"}
 
 
 def test_elementor_flattened() -> None:

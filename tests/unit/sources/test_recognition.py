@@ -8,7 +8,7 @@ import pytest
 
 from service.sources.fields import recognition
 from service.sources.fields.recognition import Plan, forget_plans, make_plan, match_path
-from service.sources.fields.words import split_languages, split_words, to_phrase
+from service.sources.languages.words import split_languages, split_words, to_phrase
 from service.sources.payload.event import PayloadField
 from tests.unit.sources.factories import form, lead_of
 
@@ -360,8 +360,8 @@ def test_own_names() -> None:
 def test_the_plainest_name_comes_first() -> None:
     """Of several names for one field the plainest comes first, however late it stands."""
     labels = ("To which email may the offer be sent then", "The email, please", "email")
-    found = [one.index for one in plan_of(*labels).candidates if one.target == "email"]
-    assert found == [2, 1, 0]
+    matched = [one.index for one in plan_of(*labels).candidates if one.target == "email"]
+    assert matched == [2, 1, 0]
 
 
 def test_a_convention_of_names() -> None:
@@ -386,11 +386,11 @@ def test_one_shape_is_read_once() -> None:
 def test_the_sources_own_names_are_part_of_the_shape() -> None:
     """Two sources with different labels never share what they remember of a form."""
     fields = [PayloadField(path=("a",), name_path=("a",), value="x")]
-    plain, own = make_plan(fields, {}), make_plan(fields, {"a": "email"})
+    plain, own_labels = make_plan(fields, {}), make_plan(fields, {"a": "email"})
     assert not plain.candidates
-    assert [one.target for one in own.candidates] == ["email"]
+    assert [one.target for one in own_labels.candidates] == ["email"]
     assert make_plan(fields, {}) is plain
-    assert make_plan(fields, {"a": "email"}) is own
+    assert make_plan(fields, {"a": "email"}) is own_labels
 
 
 def test_what_a_product_says_is_part_of_the_shape() -> None:

@@ -23,7 +23,7 @@ def flat(value: Any) -> Tree:
     return event.top
 
 
-def known(lead: Any) -> dict[str, Any]:
+def usual(lead: Any) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(lead)
     return {name: value for name, value in fields.items() if value not in ({}, None, False)}
 
@@ -39,13 +39,13 @@ def test_questions_with_answers(name: str, value: str) -> None:
     """A list of questions with their answers is an object, by whatever keys it names them."""
     pairs = [{"id": at, name: label, value: text} for at, (label, text) in enumerate(ADA.items())]
     assert flat({"fields": pairs}) == {"fields": ADA}
-    assert known(lead_of(json_post({"fields": pairs}))) == ADA
+    assert usual(lead_of(json_post({"fields": pairs}))) == ADA
 
 
 def test_questions_at_the_top() -> None:
     """A body that is a list of questions is one lead, not one for each question."""
     pairs = [{"name": label, "value": text} for label, text in ADA.items()]
-    assert known(lead_of(json_post(pairs))) == ADA
+    assert usual(lead_of(json_post(pairs))) == ADA
 
 
 def test_questions_by_their_ids() -> None:
@@ -62,7 +62,7 @@ def test_questions_by_their_ids() -> None:
         "phone": {"title": "Question 2", "value": "+442071838750"},
     }
     assert flat(by_name) == by_name
-    assert known(lead_of(json_post(by_name)))["email"] == "ada@a.example"
+    assert usual(lead_of(json_post(by_name)))["email"] == "ada@a.example"
 
 
 def test_one_question_again() -> None:
@@ -90,7 +90,7 @@ def test_parallel_columns(columns: str, cells: str) -> None:
     for row in (list(ADA.values()), [list(ADA.values())]):
         body = {"id": 7, columns: list(ADA), cells: row}
         assert flat(body) == {"id": "7", columns: ADA}
-        assert known(lead_of(json_post(body))) == {**ADA, "answers": {"id": "7"}}
+        assert usual(lead_of(json_post(body))) == {**ADA, "answers": {"id": "7"}}
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def test_text_that_is_only_like_json(fields: dict[str, str]) -> None:
 def test_values_inside_objects() -> None:
     """A value in a wrapper of its own is that value: `fields.core.email.value`, `emails[].value`."""
     core = {name: {"value": text} for name, text in ADA.items()}
-    assert known(lead_of(json_post({"fields": {"core": core}}))) == ADA
+    assert usual(lead_of(json_post({"fields": {"core": core}}))) == ADA
     listed = {"name": "Ada Lovelace", "emails": [{"value": "ada@a.example"}]}
-    assert known(lead_of(json_post(listed))) == ADA
+    assert usual(lead_of(json_post(listed))) == ADA
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_what_read_addresses_stays() -> None:
         {"label": "ignored", "slug": "name", "value": "y", "text": "Ada"},
     ]
     toml = 'read = { pairs = { at = "q", key = "slug", value = "text" } }'
-    assert known(lead_of(json_post({"q": pairs}), toml)) == {
+    assert usual(lead_of(json_post({"q": pairs}), toml)) == {
         "name": "Ada",
         "email": "ada@a.example",
     }

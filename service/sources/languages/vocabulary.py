@@ -1,4 +1,4 @@
-"""The words by which forms ask for things, from `service/sources/vocabulary/*.toml`.
+"""The words by which forms ask for things, from `service/sources/languages/*.toml`.
 
 One file a language. Nothing is read at import: the first form costs the reading of the files.
 """
@@ -15,10 +15,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.sources.fields.words import split_words, to_phrase
+from service.sources.languages.words import split_words, to_phrase
 from worker.lead.templates import CLICK_IDS
 
-FOLDER = Path(__file__).parent.parent / "vocabulary"
+FOLDER = Path(__file__).parent
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
@@ -170,7 +170,8 @@ def vocabulary() -> Vocabulary:
             to_phrase(text)
             for table in tables.values()
             for text in table.get("other", {}).get("phrases", ())
-            if words["asks_email"] & (said := set(split_words(text))) and words["asks_phone"] & said
+            if words["asks_email"] & (text_words := set(split_words(text)))
+            and words["asks_phone"] & text_words
         ),
         yes=_phrases(tables, "values", "yes"),
         no=_phrases(tables, "values", "no"),
@@ -226,21 +227,23 @@ def _read_meanings(tables: dict[str, dict[str, Any]]) -> dict[str, tuple[Meaning
 
 def _message_words(tables: dict[str, dict[str, Any]], words: dict[str, set[str]]) -> frozenset[str]:
     """The words that speak of a message: those of its phrases that stand in no other's."""
-    asked: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     others: set[str] = set()
     for table in tables.values():
         for field, phrases in table.get("fields", {}).items():
-            found = [split_words(spelling) for text in phrases for spelling in _spellings(text)]
+            phrase_words = [
+                split_words(spelling) for text in phrases for spelling in _spellings(text)
+            ]
             if field == "message":
-                asked.update(word for phrase in found for word in set(phrase))
+                counts.update(word for phrase in phrase_words for word in set(phrase))
             else:
-                others.update(word for phrase in found for word in phrase)
+                others.update(word for phrase in phrase_words for word in phrase)
         for phrase in table.get("other", {}).get("phrases", ()):
             others.update(split_words(phrase))
     silent = words["neutral"] | words["closing"] | words["wrapper"] | words["owners"]
     return frozenset(
         word
-        for word, count in asked.items()
+        for word, count in counts.items()
         if (count > 1 or len(word) > 3)
         and len(word) > 2
         and word not in others
