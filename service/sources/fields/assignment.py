@@ -241,7 +241,7 @@ class _Assigner:
             return (address.email, not address.has_more) if address else (None, True)
         if target == "phone" and isinstance(value, str):
             is_allowed = is_plain_number(value) or self.effort.take_unusual(value)
-            return (parse_phone(value) if is_allowed else None), True
+            return (parse_phone(str(value)) if is_allowed else None), True
         if target == "phone_code":
             return (parse_dial_code(value) if isinstance(value, str) else None), True
         return parse_value(target, value), True

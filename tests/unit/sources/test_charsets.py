@@ -146,6 +146,8 @@ def test_marks(mark: str, content_type: str) -> None:
 def test_marks_of_forms() -> None:
     """A byte order mark before a form is no part of its first name."""
     assert decode_body(post(b"\xef\xbb\xbfname=Ada&a=b", FORM)) == {"name": "Ada", "a": "b"}
+    assert decode_body(post(b"\xef\xbb\xbf" + multipart(b"Ada"), MULTIPART)) == {"name": "Ada"}
+    assert decode_body(post(b"name=%EF%BB%BFAda", FORM)) == {"name": "Ada"}
     body = codecs.BOM_UTF16_LE + "name=Zoë&a=b".encode("utf-16-le")
     assert decode_body(post(body, FORM)) == {"name": "Zoë", "a": "b"}
 

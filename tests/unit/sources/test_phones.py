@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import phonenumbers
 import pytest
 
@@ -226,7 +227,9 @@ def test_other_numbers_stay_answers(value: str) -> None:
 
 def test_numbers_of_json() -> None:
     """A number that JSON sends as one is read like its digits."""
-    assert lead_of(json_post({"phone": 491701234567})).phone == "491701234567"
+    lead = lead_of(json_post({"phone": 491701234567}))
+    assert lead.phone == "491701234567"
+    assert msgspec.json.encode(lead)
     assert lead_of(json_post({"phone": 4.91701234567e11, "country": "DE"})).phone == (
         "+491701234567"
     )

@@ -241,6 +241,14 @@ def test_what_read_addresses_stays() -> None:
     }
 
 
+def test_parallel_columns_that_read_addresses_stay() -> None:
+    """Columns whose names `map` numbers keep their numbers, and become no object."""
+    body = {"fields": ["Who", "E-mail"], "values": ["Ada", "ada@a.example"]}
+    lead = lead_of(json_post(body), 'map = { "fields.0" = "answers.first" }')
+    assert lead.answers["first"] == "Who"
+    assert "values" in lead.answers
+
+
 def test_a_list_of_events_stays() -> None:
     """A list at `root` is one lead for each of its items."""
     leads = [{"name": f"Ada {at}", "email": f"a{at}@a.example"} for at in range(3)]
