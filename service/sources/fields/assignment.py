@@ -76,7 +76,6 @@ class Choice(Struct, frozen=True):
     target: str
     value: object
     why: str
-    label: str = ""
     phrase: str = ""
     is_whole: bool = True
 
@@ -148,9 +147,7 @@ class _Assigner:
             if isinstance(value, dict) and target == "name":
                 for part, text in name_parts(value):
                     why = f"part of {candidate.why}"
-                    owned[part] = Choice(
-                        candidate.index, part, text, why, field.label, candidate.phrase
-                    )
+                    owned[part] = Choice(candidate.index, part, text, why, candidate.phrase)
             elif choice := self._parse(candidate, field, owned.get(target)):
                 if choice.target in PERSONAL:
                     owned[choice.target] = choice
@@ -211,7 +208,7 @@ class _Assigner:
             target, before = "phone_code", self.choices.get("phone_code")
         elif target == "phone" and isinstance(value, str) and len(value) == 2 and is_country(value):
             # A widget for numbers that sends the country first.
-            return Choice(candidate.index, "phone_code", value, candidate.why, field.label)
+            return Choice(candidate.index, "phone_code", value, candidate.why)
         elif target == "phone_code" and not _is_dial_code(candidate, value):
             return None
         if before is not None and not self.effort.take_further():
@@ -228,22 +225,23 @@ class _Assigner:
             return None
         if target in _DOUBTED and not _is_plausible(candidate, field, parsed):
             return None
-        return Choice(
-            candidate.index, target, parsed, candidate.why, field.label, candidate.phrase, is_whole
-        )
+        return Choice(candidate.index, target, parsed, candidate.why, candidate.phrase, is_whole)
 
     def _parse_value(self, target: str, value: Tree) -> tuple[object, bool]:
         """The value of a field of the lead, and whether it is all that the payload's value says."""
-        if isinstance(value, list) and target not in ("consent", "message"):
+        if isinstance(value, str):
+            if target == "email":
+                address = parse_address(value, self.effort)
+                return (address.email, not address.has_more) if address else (None, True)
+            if target == "phone":
+                is_allowed = is_plain_number(value) or self.effort.take_unusual(value)
+                return (parse_phone(str(value)) if is_allowed else None), True
+            if target == "phone_code":
+                return parse_dial_code(value), True
+        elif isinstance(value, list) and target not in ("consent", "message"):
             return parse_value(target, value), len({text_of(item) for item in value}) <= 1
-        if target == "email" and isinstance(value, str):
-            address = parse_address(value, self.effort)
-            return (address.email, not address.has_more) if address else (None, True)
-        if target == "phone" and isinstance(value, str):
-            is_allowed = is_plain_number(value) or self.effort.take_unusual(value)
-            return (parse_phone(str(value)) if is_allowed else None), True
-        if target == "phone_code":
-            return (parse_dial_code(value) if isinstance(value, str) else None), True
+        elif target == "phone_code":
+            return None, True
         return parse_value(target, value), True
 
     def _join(self, candidates: list[Candidate]) -> Choice | None:
@@ -347,7 +345,7 @@ class _Assigner:
             address = parse_address(value, self.effort) if isinstance(value, str) else None
             if address and address.name and parse_value("name", address.name):
                 why = "written beside the address"
-                self.choices["name"] = Choice(email.index, "name", address.name, why, email.label)
+                self.choices["name"] = Choice(email.index, "name", address.name, why)
 
     def _choose_alone(self, target: str, plan: Plan, is_like: Callable[[str], bool]) -> None:
         if target in self.choices or target in self.taken:
@@ -365,8 +363,7 @@ class _Assigner:
                 parsed, is_whole = self._parse_value(target, value)
                 if parsed is not None:
                     why = "the only one in the payload"
-                    label = self.fields[index].label
-                    choice = Choice(index, target, parsed, why, label, is_whole=is_whole)
+                    choice = Choice(index, target, parsed, why, is_whole=is_whole)
                     by_value.setdefault(str(parsed), choice)
         if len(by_value) == 1:
             self._choose(next(iter(by_value.values())))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from service.sources.fields.assignment import assign, name_parts
@@ -30,6 +31,9 @@ from worker.contract import Lead, Money, Utm
 
 # Values that are tried as a landing page.
 MAX_LANDING_PAGES = 20
+_PLAIN_FIELDS = frozenset(Lead.__struct_fields__)
+# Characters of the longest of the names below, and more.
+MAX_SECRET_CHARS = 60
 # Fields for machines and secrets, by their lower-case names: never kept as answers.
 SECRET_NAMES = frozenset(
     (
@@ -148,10 +152,15 @@ class LeadBuilder:
 def _is_hidden(field: PayloadField, hidden: frozenset[str]) -> bool:
     """Whether a field is a secret, a honeypot or for machines, and therefore not an answer."""
     label = field.label
-    if label in hidden or label.lower() in SECRET_NAMES:
+    if label in hidden or _is_secret(label):
         return True
     name = field.path[-1] if field.path else label
-    return name in hidden or name.lower() in SECRET_NAMES
+    return name != label and (name in hidden or _is_secret(name))
+
+
+@lru_cache(maxsize=4_096)
+def _is_secret(name: str) -> bool:
+    return name[:MAX_SECRET_CHARS].lower() in SECRET_NAMES
 
 
 def _source_labels(source: Source) -> dict[str, str]:
@@ -253,16 +262,21 @@ def _finish_lead(builder: LeadBuilder, event: ParsedEvent, source: Source, effor
         fields["phone"] = to_e164(phone, *_find_region(fields, source, effort), effort)
     if before := fields.pop("last_name_prefix", None):
         fields["last_name"] = f"{before} {fields['last_name']}"
-    money = Money(amount=fields.get("value.amount"), currency=fields.get("value.currency"))
-    plain = {name: fields[name] for name in Lead.__struct_fields__ if name in fields}
+    plain: dict[str, Any] = {}
+    utm: dict[str, str] = {}
+    click_ids: dict[str, str] = {}
+    for name, value in fields.items():
+        if name in _PLAIN_FIELDS:
+            plain[name] = value
+        elif name.startswith("utm_"):
+            utm[name[4:]] = value
+        elif name.startswith("click_ids."):
+            click_ids[name[10:]] = value
+    amount, currency = fields.get("value.amount"), fields.get("value.currency")
+    if amount is not None or currency is not None:
+        plain["value"] = Money(amount=amount, currency=currency)
     plain["is_test"] = bool(fields.get("is_test")) or event.is_test
-    return Lead(
-        **plain,
-        value=money if money != Money() else None,
-        utm=Utm(**_strip_prefix(fields, "utm_")),
-        click_ids=_strip_prefix(fields, "click_ids."),
-        answers=builder.answers,
-    )
+    return Lead(**plain, utm=Utm(**utm), click_ids=click_ids, answers=builder.answers)
 
 
 def _find_region(
@@ -275,11 +289,3 @@ def _find_region(
     if country or dial_code:
         return (country_code(country) if country and effort.take() else None), dial_code
     return source.default_country, None
-
-
-def _strip_prefix(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in fields.items()
-        if name.startswith(prefix)
-    }

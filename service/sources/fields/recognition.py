@@ -34,9 +34,9 @@ MAX_PHRASE_WORDS = 8
 # Characters of a phrase in a script without spaces.
 MAX_UNSPACED_CHARS = 40
 # Shapes that are remembered, and how large each may be.
-MAX_PLANS = 512
-MAX_PLAN_FIELDS = 150
-MAX_PLAN_CHARS = 8_000
+MAX_PLANS = 256
+MAX_PLAN_FIELDS = 300
+MAX_PLAN_CHARS = 16_000
 
 # Words of a label that may speak of an e-mail or a phone without being a name for it.
 MIN_QUESTION_WORDS = 3

@@ -39,6 +39,8 @@ def _replace_control(match: re.Match[str]) -> str:
 
 def clean_line(text: str) -> str:
     """Text as one line: white space collapsed, no invisible or direction-changing characters."""
+    if len(text) <= MAX_TEXT_CHARS and "  " not in text and text.isascii() and text.isprintable():
+        return text.strip()
     text = clean_text(text)
     if text.isascii() and text.isprintable() and "  " not in text:
         return text

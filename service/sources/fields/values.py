@@ -193,6 +193,8 @@ def parse_value(field: str, value: Tree) -> object:
 
     A file is never more than an answer.
     """
+    if isinstance(value, str):
+        return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
     if isinstance(value, Upload):
         return None
     if isinstance(value, list) and field not in ("consent", "message"):

@@ -35,7 +35,10 @@ def parse_json(text: str, *, max_values: int = MAX_VALUES) -> Tree:
     Raises UnreadableBody for anything but JSON, and beyond MAX_FIELDS, MAX_DEPTH or `max_values`.
     """
     text = text.removeprefix("\ufeff")
-    _check_size(_NOT_STRUCTURE.sub("", _STRING.sub("", text)), max_values)
+    openings = text.count("{") + text.count("[")
+    if openings > MAX_DEPTH or openings + text.count(",") > min(MAX_FIELDS, max_values):
+        # Only what could be too much is measured.
+        _check_size(_NOT_STRUCTURE.sub("", _STRING.sub("", text)), max_values)
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:

@@ -66,7 +66,7 @@ def flatten_shapes(
     `is_addressed` says of a path whether the source file names anything below it: that part stays.
     `is_label` says of a text whether it asks for a field of the lead.
     """
-    if not isinstance(tree, dict | list):
+    if not isinstance(tree, dict | list) or _is_flat(tree):
         return tree
     return _Flattener(is_addressed, is_label).flatten(tree, ())
 
@@ -251,6 +251,20 @@ def _take_labels(tree: dict[str, Tree]) -> dict[str, Tree]:
         if key.endswith("_label") and key.removesuffix("_label").removesuffix("_associated") in tree
     }
     return {key: value for key, value in renamed.items() if key not in spent}
+
+
+def _is_flat(tree: Tree) -> bool:
+    """Whether an object has plain texts only, which is what most senders send."""
+    return (
+        isinstance(tree, dict)
+        and all(
+            value is None
+            or isinstance(value, bool)
+            or (isinstance(value, str) and value[:1] not in ("{", "[") and " = " not in value)
+            for value in tree.values()
+        )
+        and not any(key.endswith("_label") for key in tree)
+    )
 
 
 def plain_value(value: Tree) -> Tree:

@@ -134,6 +134,10 @@ def _find_questions(read: ReadSettings, *trees: tuple[Tree, Path]) -> list[Path]
 
 def _find_fields(tree: Tree, at: Path, question_paths: list[Path]) -> Iterator[PayloadField]:
     """The fields of a tree that is found `at` a path; a question is named by its own name alone."""
+    if not at and not question_paths:
+        for steps, value in walk_leaves(tree):
+            yield PayloadField(path=steps, name_path=steps, value=value)
+        return
     for steps, value in walk_leaves(tree):
         path = (*at, *steps)
         names = (path[len(one) :] for one in question_paths if path[: len(one)] == one)
