@@ -2,7 +2,7 @@
 
 The console's form, masking for viewers, the intake's parsers, the names in templates and the
 details in a note derive from this table. A new field needs an attribute of `worker.contract.Lead`,
-a row here, and the phrases by which forms ask for it in `service.sources.fields.synonyms`.
+a row here, and the phrases by which forms ask for it in `service.sources.languages`.
 """
 
 from __future__ import annotations

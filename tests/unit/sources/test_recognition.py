@@ -152,7 +152,7 @@ def _no_plans() -> Iterator[None]:
 
 @pytest.mark.parametrize("field", LABELS)
 def test_labels(field: str) -> None:
-    """Common names are matched in any spelling and in nine languages."""
+    """Common names are matched in any spelling and language."""
     labels = LABELS[field].split(", ")
     assert {label: match_path((label,)) for label in labels} == dict.fromkeys(labels, field)
 
