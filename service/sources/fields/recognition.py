@@ -33,9 +33,8 @@ MAX_NAME_CHARS = 12_000
 MAX_PHRASE_WORDS = 8
 # Characters of a phrase in a script without spaces.
 MAX_UNSPACED_CHARS = 40
-# Shapes that are remembered, and how large each may be.
+# Shapes that are remembered, and the characters of the names of each.
 MAX_PLANS = 256
-MAX_PLAN_FIELDS = 300
 MAX_PLAN_CHARS = 16_000
 
 # Words of a label that may speak of an e-mail or a phone without being a name for it.
@@ -145,7 +144,7 @@ def make_plan(
         if effort and not effort.take_names(len(shape)):
             return Plan((), (), tuple(range(len(shape))), frozenset())
         plan = _build_plan(shape, labels)
-        if len(shape) <= MAX_PLAN_FIELDS and sum(map(_size, shape)) <= MAX_PLAN_CHARS:
+        if sum(map(_size, shape)) <= MAX_PLAN_CHARS:
             while len(_plans) >= MAX_PLANS:
                 _plans.pop(next(iter(_plans)), None)
             _plans[key] = plan
