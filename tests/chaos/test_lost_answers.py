@@ -19,4 +19,5 @@ def test_one_answer_in_five_lost_doubles_nothing_and_loses_nothing(tmp_path: Pat
     assert outcome.acknowledged == 100
     assert outcome.created + outcome.labelled == sum(outcome.states.values())
     assert set(lost(outcome)) == set(CREATES)
-    assert all(hits > 0 for _, hits in lost(outcome).values())
+    # Of a hundred submissions few make an organisation: none of those need have lost its answer.
+    assert sum(hits > 0 for _, hits in lost(outcome).values()) > 1

@@ -141,7 +141,7 @@ HOSTILE_BODIES: list[tuple[str, bytes]] = [
     ("application/json", b"null"),
     ("application/json", b'{"email": '),
     ("application/json", b"\xff\xfe{\x00}\x00"),
-    ("application/json; charset=utf-16", '{"email": "a@b.example"}'.encode("utf-16")),
+    ("application/json; charset=utf-16", '{"email": "a@b.example"}'.encode("utf-16")[:-1]),
     ("application/json", b'{"a":' * 33 + b"1" + b"}" * 33),
     ("application/json", b"[" * 100_000),
     ("application/json", b'{"n": ' + b"9" * 6_000 + b"}"),
