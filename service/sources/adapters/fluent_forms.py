@@ -29,6 +29,8 @@ PAGE_PATH = "_wp_http_referer"
 POST_ID = "__fluent_form_embded_post_id"
 # The plugin's own name for the field that asks who somebody is; a second one is `names_1`.
 NAMES = "names"
+# What it calls the field for somebody's website.
+WEBSITE = "url"
 NAME_PARTS = frozenset({"first_name", "middle_name", "last_name"})
 # Beside the page's path and the post's id, the last is a trap for robots.
 _NONCE = re.compile(r"_fluentform_([0-9]+)_fluentformnonce", re.ASCII)
@@ -60,8 +62,14 @@ def _questions(tree: Table) -> Iterator[FormQuestion]:
                 key=key,
                 value=value,
                 whole=is_name,
-                lead_field="name" if is_name and key == NAMES else None,
+                lead_field=_lead_field(key, is_name=is_name),
             )
+
+
+def _lead_field(key: str, *, is_name: bool) -> str | None:
+    if key == WEBSITE:
+        return "website"
+    return "name" if is_name and key == NAMES else None
 
 
 def _form_of_nonce(tree: Table) -> str | None:
