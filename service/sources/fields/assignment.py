@@ -14,6 +14,7 @@ from msgspec import Struct
 from service.sources.fields.countries import is_country
 from service.sources.fields.effort import Effort
 from service.sources.fields.emails import parse_address
+from service.sources.fields.owners import CONTACT, NAMES, PERSONAL, Owner, Ownership
 from service.sources.fields.phones import (
     is_plain_number,
     is_same_number,
@@ -21,17 +22,8 @@ from service.sources.fields.phones import (
     parse_dial_code,
     parse_phone,
 )
-from service.sources.fields.recognition import (
-    CONTACT,
-    NAMES,
-    PERSONAL,
-    Candidate,
-    Owner,
-    Ownership,
-    Plan,
-    Rank,
-    match_path,
-)
+from service.sources.fields.phrases import Rank
+from service.sources.fields.recognition import Candidate, Plan, match_path
 from service.sources.fields.values import parse_value
 from service.sources.languages.vocabulary import vocabulary
 from service.sources.payload.event import PayloadField

@@ -9,16 +9,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from service.sources.fields.assignment import Assignment, Choice
-from service.sources.fields.recognition import (
-    ABOUT_FORM,
-    MAX_NAMED_FIELDS,
-    NAMES,
-    PERSONAL,
-    Owner,
-    Ownership,
-    read_names,
-    shape_of,
-)
+from service.sources.fields.owners import ABOUT_FORM, NAMES, PERSONAL, Owner, Ownership
+from service.sources.fields.recognition import MAX_NAMED_FIELDS, read_names, shape_of
 from service.sources.fields.text import clean_line
 from service.sources.fields.values import parse_value
 from service.sources.payload.event import ParsedEvent, PayloadField
