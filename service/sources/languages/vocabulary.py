@@ -1,6 +1,6 @@
 """The words by which forms ask for things, from `service/sources/languages/*.toml`.
 
-One file a language. Nothing is read at import: the first form costs the reading of the files.
+One file a language. Nothing is read at import: the files are read for the first form.
 """
 
 from __future__ import annotations
@@ -22,8 +22,24 @@ FOLDER = Path(__file__).parent
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
-# Names of the files that are not those of canonical fields.
-_FIELDS = {"value": "value.amount", "currency": "value.currency"}
+# Keys under `fields` that are short for a canonical field.
+_FIELD_BY_KEY = {"value": "value.amount", "currency": "value.currency"}
+# Of a word that several languages use differently, the first of these counts.
+_OWNER_KINDS = (
+    "guardian", "relative", "owner", "other_person", "repeat", "ambiguous", "record", "thing",
+    "company", "person",
+)  # fmt: skip
+_NOT_THE_PERSON = ("guardian", "relative", "owner", "other_person")
+# The attributes of `Vocabulary` that are sets of single words.
+_WORD_SETS = (
+    "neutral", "closing", "wrapper", "person", "contact", "guardian", "company", "relative",
+    "owner", "ambiguous", "other_person", "repeat", "thing", "record", "unrelated", "number",
+    "owners", "strange", "asks_email", "asks_phone", "asks_consent",
+)  # fmt: skip
+# Letters of a word that mentions a message if one phrase for a message has it, or several do.
+_MIN_MESSAGE_LETTERS, _MIN_SHARED_LETTERS = 4, 3
+
+Tables = dict[str, dict[str, Any]]
 
 
 class Meaning(Struct, frozen=True):
@@ -38,62 +54,80 @@ class Meaning(Struct, frozen=True):
 
 
 class Convention(Struct, frozen=True):
-    """What names mean (`fields`, by phrase) where all the phrases `beside` are names as well."""
+    """What names mean (`fields`, by phrase) if all the phrases `beside` are names as well."""
 
     beside: frozenset[str]
     fields: dict[str, str]
 
 
 class Vocabulary(Struct, frozen=True, kw_only=True):
-    """All languages in one. Phrases and words are as `to_phrase` and `split_words` write them.
+    """All languages in one; phrases are as `to_phrase` writes them, words as `split_words` does.
 
-    `meanings` hold what a whole phrase may ask for. `choices` are phrases for a message that may
-    as well be a list to choose from. The sets are of single words: `neutral` and
-    `closing` say nothing about the question, `wrapper` nothing about whose the fields of an object
-    are. `person` is whoever fills in, `other_person` somebody else (a `relative`, or the
-    `owner` of a thing, may still be the lead where nobody else is), `ambiguous` one of both,
-    `company` the person's firm, `thing` what has a name or a number of its own. `repeat` marks a
-    second copy of a field. A `guardian` is the lead where a child has no address of its own, and
-    a `record` is what the lead has sent: an order, a booking. `contact` is the `person` of a firm.
-    A `number` beside no word for a phone is none of a phone. `owners` are all words that say whose
-    a field is, `strange` those that make a question one for somebody or something else.
-    `unrelated` words make another question of a phrase beside them: `phone type`, `id_empresa`.
-    `either` are phrases for an e-mail or a phone: the value tells.
+    | phrases                | what they are                                                     |
+    |------------------------|-------------------------------------------------------------------|
+    | `meanings`             | every phrase that is known, and what it may ask for               |
+    | `conventions`          | phrases whose meaning depends on the names beside them            |
+    | `choices`              | ask for a message, or for a choice from a list                    |
+    | `either`               | ask for an e-mail or a phone: the value decides                   |
+    | `given_beside_family`  | ask for the given name, if another field asks for the family name |
+    | `family_beside_given`  | the reverse                                                       |
+    | `yes`, `no`            | values of a tick box                                              |
+    | `consent_openings`     | how a sentence of consent begins                                  |
+
+    | words                  | what they are                                                     |
+    |------------------------|-------------------------------------------------------------------|
+    | `neutral`, `closing`   | say nothing at the beginning, or at the end, of a label           |
+    | `affixes`              | the neutral ones in scripts without spaces, the longest first     |
+    | `wrapper`              | objects that do not say whose their fields are                    |
+    | `person`, `contact`    | whoever fills in the form; a company's contact                    |
+    | `guardian`             | the lead, if a child has no address of its own                    |
+    | `company`              | the person's company                                              |
+    | `relative`, `owner`    | the lead only if nobody else is; `owner` is that of a thing       |
+    | `ambiguous`            | the person or somebody else                                       |
+    | `other_person`         | somebody else                                                     |
+    | `repeat`               | a second copy of a field                                          |
+    | `thing`                | has a name or a number of its own                                 |
+    | `record`               | what the lead has sent: an order, a booking                       |
+    | `unrelated`            | change the question of a phrase: `phone type`, `id_empresa`       |
+    | `number`               | ask for a number that is no phone's, unless a phone is mentioned  |
+    | `owners`               | all words that say whose a field is                               |
+    | `strange`              | all words that give a question to somebody or something else      |
+    | `asks_…`               | mention an e-mail, a phone, a message or consent                  |
     """
 
     meanings: dict[str, tuple[Meaning, ...]]
     conventions: tuple[Convention, ...]
     choices: frozenset[str]
+    either: frozenset[str]
     given_beside_family: frozenset[str]
     family_beside_given: frozenset[str]
-    neutral: frozenset[str]
-    closing: frozenset[str]
-    wrapper: frozenset[str]
-    person: frozenset[str]
-    other_person: frozenset[str]
-    relative: frozenset[str]
-    owner: frozenset[str]
-    ambiguous: frozenset[str]
-    company: frozenset[str]
-    thing: frozenset[str]
-    repeat: frozenset[str]
-    guardian: frozenset[str]
-    record: frozenset[str]
-    unrelated: frozenset[str]
-    owners: frozenset[str]
-    number: frozenset[str]
-    strange: frozenset[str]
-    contact: frozenset[str]
-    asks_email: frozenset[str]
-    asks_phone: frozenset[str]
-    asks_consent: frozenset[str]
-    asks_consent_unspaced: tuple[str, ...]
-    asks_message: frozenset[str]
-    either: frozenset[str]
     yes: frozenset[str]
     no: frozenset[str]
     consent_openings: tuple[str, ...]
+    neutral: frozenset[str]
+    closing: frozenset[str]
     affixes: tuple[str, ...]
+    wrapper: frozenset[str]
+    person: frozenset[str]
+    contact: frozenset[str]
+    guardian: frozenset[str]
+    company: frozenset[str]
+    relative: frozenset[str]
+    owner: frozenset[str]
+    ambiguous: frozenset[str]
+    other_person: frozenset[str]
+    repeat: frozenset[str]
+    thing: frozenset[str]
+    record: frozenset[str]
+    unrelated: frozenset[str]
+    number: frozenset[str]
+    owners: frozenset[str]
+    strange: frozenset[str]
+    asks_email: frozenset[str]
+    asks_phone: frozenset[str]
+    asks_message: frozenset[str]
+    asks_consent: frozenset[str]
+    asks_consent_unspaced: tuple[str, ...]
 
 
 @cache
@@ -102,34 +136,7 @@ def vocabulary() -> Vocabulary:
     tables = {
         file.stem: tomllib.loads(file.read_text("utf-8")) for file in sorted(FOLDER.glob("*.toml"))
     }
-    words: dict[str, set[str]] = defaultdict(set)
-    for table in tables.values():
-        for kind, text in table.get("words", {}).items():
-            words[kind].update(
-                word
-                for part in text.split()
-                for spelling in _spellings(part)
-                for word in split_words(spelling)
-                if len(word) > 1 or not word.isascii() or kind.startswith("asks_")
-            )
-    # A word that means somebody else in any language is never taken for a harmless one.
-    taken: set[str] = set()
-    for kind in (
-        "guardian", "relative", "owner", "other_person", "repeat", "ambiguous", "record", "thing",
-        "company", "person",
-    ):  # fmt: skip
-        words[kind] -= taken - words["ambiguous"] if kind == "company" else taken
-        taken |= words[kind]
-    for kind in ("neutral", "closing"):
-        words[kind] -= taken - words["person"]
-    words["wrapper"] -= words["other_person"] | words["ambiguous"]
-    words["owners"] = words["thing"] | words["repeat"] | words["company"]
-    words["strange"] = words["repeat"] | words["unrelated"]
-    for kind in ("person", "guardian", "relative", "owner", "other_person"):
-        words["owners"] |= words[kind]
-    for kind in ("guardian", "relative", "owner", "other_person"):
-        words["strange"] |= words[kind]
-    neutral = frozenset(words["neutral"])
+    words = _read_words(tables)
     return Vocabulary(
         meanings=_read_meanings(tables),
         conventions=tuple(
@@ -140,45 +147,19 @@ def vocabulary() -> Vocabulary:
             for table in tables.values()
             for one in table.get("conventions", ())
         ),
-        choices=_phrases(tables, "second_choice", "choices"),
-        given_beside_family=_phrases(tables, "names", "given_beside_family"),
-        family_beside_given=_phrases(tables, "names", "family_beside_given"),
-        neutral=neutral,
-        closing=frozenset(words["closing"]),
-        wrapper=frozenset(words["wrapper"]),
-        person=frozenset(words["person"]),
-        other_person=frozenset(words["other_person"]),
-        relative=frozenset(words["relative"]),
-        owner=frozenset(words["owner"]),
-        ambiguous=frozenset(words["ambiguous"]),
-        company=frozenset(words["company"]),
-        thing=frozenset(words["thing"]),
-        repeat=frozenset(words["repeat"]),
-        guardian=frozenset(words["guardian"]),
-        record=frozenset(words["record"]),
-        unrelated=frozenset(words["unrelated"]),
-        owners=frozenset(words["owners"]),
-        number=frozenset(words["number"] | words["unrelated"]),
-        strange=frozenset(words["strange"]),
-        contact=frozenset(words["contact"]),
-        asks_email=frozenset(words["asks_email"]),
-        asks_phone=frozenset(words["asks_phone"]),
-        asks_consent=frozenset(words["asks_consent"]),
-        asks_consent_unspaced=tuple(filter(is_unspaced, sorted(words["asks_consent"]))),
-        asks_message=_message_words(tables, words),
-        either=frozenset(
-            to_phrase(text)
-            for table in tables.values()
-            for text in table.get("other", {}).get("phrases", ())
-            if words["asks_email"] & (text_words := set(split_words(text)))
-            and words["asks_phone"] & text_words
-        ),
-        yes=_phrases(tables, "values", "yes"),
-        no=_phrases(tables, "values", "no"),
-        consent_openings=tuple(sorted(_phrases(tables, "values", "consent_openings"))),
+        choices=_read_phrases(tables, "second_choice", "choices"),
+        either=_read_either(tables, words),
+        given_beside_family=_read_phrases(tables, "names", "given_beside_family"),
+        family_beside_given=_read_phrases(tables, "names", "family_beside_given"),
+        yes=_read_phrases(tables, "values", "yes"),
+        no=_read_phrases(tables, "values", "no"),
+        consent_openings=tuple(sorted(_read_phrases(tables, "values", "consent_openings"))),
         affixes=tuple(
-            sorted((word for word in neutral if is_unspaced(word)), key=len, reverse=True)
+            sorted(filter(is_unspaced, words["neutral"]), key=lambda word: (-len(word), word))
         ),
+        asks_message=_find_message_words(tables, words),
+        asks_consent_unspaced=tuple(filter(is_unspaced, sorted(words["asks_consent"]))),
+        **{kind: frozenset(words[kind]) for kind in _WORD_SETS},
     )
 
 
@@ -189,17 +170,55 @@ def asks_for(label: str) -> str | None:
 
 
 def is_unspaced(word: str) -> bool:
-    """Whether it is written in a script that puts no spaces between words."""
+    """Whether a word is in a script that puts no spaces between words."""
     return not word.isascii() and _UNSPACED.search(word) is not None
 
 
-def _read_meanings(tables: dict[str, dict[str, Any]]) -> dict[str, tuple[Meaning, ...]]:
+def _read_words(tables: Tables) -> dict[str, set[str]]:
+    """Kind -> its words in all languages."""
+    words: dict[str, set[str]] = defaultdict(set)
+    for table in tables.values():
+        for kind, text in table.get("words", {}).items():
+            words[kind].update(
+                word
+                for part in text.split()
+                for spelling in _spellings(part)
+                for word in split_words(spelling)
+                if len(word) > 1 or not word.isascii() or kind.startswith("asks_")
+            )
+    # A word for somebody else in any language is never taken for a harmless one.
+    taken: set[str] = set()
+    for kind in _OWNER_KINDS:
+        words[kind] -= taken - words["ambiguous"] if kind == "company" else taken
+        taken |= words[kind]
+    for kind in ("neutral", "closing"):
+        words[kind] -= taken - words["person"]
+    words["wrapper"] -= words["other_person"] | words["ambiguous"]
+    others = set().union(*(words[kind] for kind in _NOT_THE_PERSON))
+    words["owners"] = others | words["person"] | words["company"] | words["thing"] | words["repeat"]
+    words["strange"] = others | words["repeat"] | words["unrelated"]
+    words["number"] |= words["unrelated"]
+    return words
+
+
+def _read_either(tables: Tables, words: dict[str, set[str]]) -> frozenset[str]:
+    """The phrases of no field that mention both an e-mail and a phone."""
+    return frozenset(
+        to_phrase(text)
+        for table in tables.values()
+        for text in table.get("other", {}).get("phrases", ())
+        if not words["asks_email"].isdisjoint(split_words(text))
+        and not words["asks_phone"].isdisjoint(split_words(text))
+    )
+
+
+def _read_meanings(tables: Tables) -> dict[str, tuple[Meaning, ...]]:
     """Phrase -> what it may ask for, the meaning of most languages first."""
     languages: dict[str, dict[str | None, set[str]]] = defaultdict(lambda: defaultdict(set))
-    gives_way = _phrases(tables, "second_choice", "phrases")
+    gives_way = _read_phrases(tables, "second_choice", "phrases")
     for language, table in tables.items():
         for name, phrases in table.get("fields", {}).items():
-            field = _FIELDS.get(name, name)
+            field = _FIELD_BY_KEY.get(name, name)
             for phrase in _to_phrases(phrases):
                 languages[phrase][field].add(language)
         # A guardian's fields are the lead's where a child is signed up.
@@ -225,8 +244,8 @@ def _read_meanings(tables: dict[str, dict[str, Any]]) -> dict[str, tuple[Meaning
     return meanings
 
 
-def _message_words(tables: dict[str, dict[str, Any]], words: dict[str, set[str]]) -> frozenset[str]:
-    """The words that speak of a message: those of its phrases that stand in no other's."""
+def _find_message_words(tables: Tables, words: dict[str, set[str]]) -> frozenset[str]:
+    """The words that mention a message: those of its phrases that no other phrase has."""
     counts: Counter[str] = Counter()
     others: set[str] = set()
     for table in tables.values():
@@ -244,14 +263,13 @@ def _message_words(tables: dict[str, dict[str, Any]], words: dict[str, set[str]]
     return frozenset(
         word
         for word, count in counts.items()
-        if (count > 1 or len(word) > 3)
-        and len(word) > 2
+        if len(word) >= (_MIN_SHARED_LETTERS if count > 1 else _MIN_MESSAGE_LETTERS)
         and word not in others
         and word not in silent
     )
 
 
-def _phrases(tables: dict[str, dict[str, Any]], group: str, key: str) -> frozenset[str]:
+def _read_phrases(tables: Tables, group: str, key: str) -> frozenset[str]:
     return frozenset(
         phrase
         for table in tables.values()
@@ -267,5 +285,5 @@ def _to_phrases(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _spellings(text: str) -> set[str]:
-    """A text, and how it is written in ASCII alone: `år` is `aar`."""
+    """A text, and how it is written in ASCII: `år` is `aar`."""
     return {text, text.lower().translate(_ASCII)}
