@@ -49,7 +49,7 @@ _ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
 _PART = re.compile(r"\+?[0-9]{1,4}")
 PERSON_ORDER = ("email", "phone", "first_name", "last_name", "name", "job_title")
 # Fields of the lead whose names are so common that the value must fit as well.
-_DOUBTED = frozenset({"message", "company", "phone", *NAMES})
+_DOUBTED = frozenset({"consent", "message", "company", "phone", *NAMES})
 # A given and a family name, each with a capital letter where there are such; or a few characters
 # of Chinese, Japanese or Korean.
 _FULL_NAME = re.compile(
@@ -406,6 +406,9 @@ def _is_plausible(candidate: Candidate, field: PayloadField, parsed: object) -> 
         least = MIN_MESSAGE_WORDS + 1 if is_question else MIN_MESSAGE_WORDS
         is_weak = is_weak or candidate.rank >= Rank.MENTIONED
         return not is_choice and not (is_weak and not _is_sentence(parsed, least))
+    if candidate.target == "consent":
+        # No newsletter is not the refusal of the terms.
+        return candidate.rank < Rank.GIVES_WAY or parsed is not False
     if candidate.rank < Rank.MENTIONED:
         return candidate.target == "phone" or not is_choice
     if candidate.target == "name":

@@ -143,7 +143,10 @@ class OwnerFinder:
             or word in vocabulary.wrapper
             or is_mark(word)
         )
-        return None if is_neutral else Ownership.UNKNOWN
+        if is_neutral:
+            return None
+        stem = vocabulary.owner_word(word)
+        return self.kind_of(stem, is_object=is_object) if stem else Ownership.UNKNOWN
 
     def _composite_field(self, words: tuple[str, ...]) -> str | None:
         """The field whose parts an object holds: `yourName.firstName`, `email.value`."""

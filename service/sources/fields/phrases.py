@@ -122,7 +122,7 @@ class PhraseMatcher:
         """The longest phrase with which a name begins; what follows it says whose it is."""
         for end in range(min(len(words) - 1, MAX_PHRASE_WORDS), 0, -1):
             phrase, tail = words[:end], words[end:]
-            if self.vocabulary.owners.isdisjoint(tail):
+            if not any(map(self.vocabulary.owner_word, tail)):
                 is_suffix = len(tail) == 1 and len(tail[0]) <= MAX_SUFFIX_CHARS and end <= 2
                 if not is_suffix or tail[0] in self.vocabulary.unrelated:
                     return None

@@ -293,6 +293,9 @@ class NameReader:
             self._follow_convention(index, around, last)
             return True
         matches = list(self.label_reader.read(last))
+        if any(map(str.isdigit, around)):
+            # Of a list of messages some are the receiver's.
+            matches = [match for match in matches if match.field != "message"]
         for match in matches:
             owner = self.owner_finder.find(around, match.prefix)
             is_users = not match.prefix and self._is_of_user(split_words(last), match.field)
@@ -390,7 +393,8 @@ class NameReader:
         """Notes a field that may be an e-mail or a phone by its value, and whose that may be."""
         words = split_words(last)
         owner = self.owner_finder.find((), words)
-        is_somebodys = self.owner_finder.find(around).kind >= Ownership.AMBIGUOUS
+        holder = self.owner_finder.find(around).kind
+        is_somebodys = holder >= Ownership.AMBIGUOUS or holder is Ownership.COMPANY
         if is_somebodys or owner.kind is Ownership.OTHER:
             return
         self.unowned.add(index)

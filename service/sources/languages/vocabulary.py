@@ -18,6 +18,8 @@ from msgspec import Struct
 from service.sources.languages.words import split_words, to_phrase
 from worker.lead.templates import CLICK_IDS
 
+# Letters of the shortest word whose ending may be one of grammar.
+MIN_INFLECTED_CHARS = 7
 FOLDER = Path(__file__).parent
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
@@ -107,6 +109,16 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     neutral: frozenset[str]
     closing: frozenset[str]
     affixes: tuple[str, ...]
+
+    def owner_word(self, word: str) -> str | None:
+        """A word of `owners`, without the ending of another case: `Besitzers`, `кандидата`."""
+        if word in self.owners:
+            return word
+        if len(word) < MIN_INFLECTED_CHARS:
+            return None
+        stems = (word[:-1], word[:-2])
+        return next((one for one in stems if one in self.owners and one not in self.thing), None)
+
     wrapper: frozenset[str]
     person: frozenset[str]
     contact: frozenset[str]
