@@ -1,6 +1,6 @@
 """Text from bytes: UTF-8 wherever it fits, else the charset that was named, from a fixed list.
 
-Python's own registry is never asked: a stranger may name any codec, and one of them (`punycode`)
+Python's own registry is never used: a stranger may name any codec, and one of them (`punycode`)
 takes quadratic time.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from service.sources.payload.tree import UnreadableBody
 
-# Names by the WHATWG's labels, which call Latin-1 what is windows-1252 in practice. UTF-8 is not
-# among them: it is tried in any case.
+# Python's codec -> its labels, after the WHATWG's Encoding Standard, in which Latin-1 is
+# windows-1252. UTF-8 needs no label: it is always tried first.
 _LABELS = {
     "cp1252": "windows-1252 cp1252 iso-8859-1 iso8859-1 iso88591 latin1 latin-1 l1 ascii us-ascii",
     "iso8859-15": "iso-8859-15 iso8859-15 latin-9 latin9",
@@ -36,16 +36,16 @@ _LABELS = {
     "cp874": "windows-874 tis-620 iso-8859-11",
 }
 _CODECS = {label: codec for codec, labels in _LABELS.items() for label in labels.split()}
-_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 def find_codec(label: str) -> str | None:
-    """Python's name of a charset that is known here; None for any other label."""
+    """Python's codec for a charset's label; None for a label that is not in the list."""
     return _CODECS.get(label.strip("\"' ").lower()[:40])
 
 
 def charset_name(codec: str) -> str:
-    """The name of one of Python's codecs that people know."""
+    """The common name of the charset of one of Python's codecs."""
     return _LABELS[codec].partition(" ")[0]
 
 
@@ -58,19 +58,19 @@ def is_utf8(raw: bytes) -> bool:
 
 
 def decode_text(raw: bytes, codec: str | None, *, field: str = "body") -> str:
-    """Text that is UTF-8, or UTF-16 with its mark, else in the `codec` that was named.
+    """Text in UTF-8, in UTF-16 with a byte order mark, or else in the `codec` that was named.
 
-    Raises UnreadableBody where neither fits.
+    Raises UnreadableBody if none of them fits.
     """
-    if mark := _MARKS.get(raw[:2]):
+    if mark := _BYTE_ORDER_MARKS.get(raw[:2]):
         try:
             return raw[2:].decode(mark)
         except UnicodeDecodeError:
-            raise UnreadableBody("not UTF-16, as its mark says", field=field) from None
+            raise UnreadableBody("not UTF-16, as its byte order mark says", field=field) from None
     try:
         return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
         if codec is None:
             raise UnreadableBody(f"not UTF-8 at byte {error.start}", field=field) from None
-    # Five bytes mean nothing in windows-1252; browsers take them for control characters.
+    # windows-1252 leaves five bytes undefined, which browsers read as control characters.
     return raw.decode(codec, "replace")

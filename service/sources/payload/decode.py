@@ -1,8 +1,8 @@
 """Decodes bounded bytes into a payload tree. Pure, linear, one way to fail: `UnreadableBody`.
 
-What the body is decides, not what the header says of it:
+The body itself decides how it is read, whatever its Content-Type says:
 
-| body                              | what comes out                                               |
+| body                              | result                                                       |
 |-----------------------------------|--------------------------------------------------------------|
 | `{…}`, `[…]`, or either as a text | the JSON; numbers as `JsonNumber`                            |
 | `--boundary`                      | an object by field name; a file is an `Upload`               |
@@ -29,18 +29,19 @@ from service.sources.request import InboundRequest
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+# The charset that browsers assume for a page that names none.
+FORM_FALLBACK = "cp1252"
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([^\s\"';]*)", re.IGNORECASE)
 _PART_BOUNDARY = re.compile(rb"--([^\r\n]{1,200})\r?\nContent-Disposition:", re.IGNORECASE)
-_FORM_LINE = re.compile(r"[^=\r\n]{1,200}=[^\r\n]*")
 _FIRST_NAME = re.compile(rb"[^=&\s{}<>\"]{1,300}=")
-# What names a charset.
+# What may name a charset.
 BY_HEADER, BY_FIELD, BY_PART = "its Content-Type", "its field _charset_", "its part"
-# Types whose body may be anything that can be read.
+# Content types whose body may be JSON or a form.
 _READABLE = frozenset({"", FORM, MULTIPART, "application/json", "text/json", "text/plain"})
 
 
 def decode_body(request: InboundRequest, guesses: list[str] | None = None) -> Tree:
-    """The request's body as a tree; `guesses` gets a sentence for each thing that was guessed.
+    """The request's body as a tree; `guesses` gets a sentence for each guess.
 
     Raises UnreadableBody: 400 for a broken body, 415 for an unsupported type or coding.
     """
@@ -52,20 +53,21 @@ def decode_body(request: InboundRequest, guesses: list[str] | None = None) -> Tr
     body = request.body
     if not body.strip():
         raise UnreadableBody("the body is empty")
-    media_type = _media_type(request)
+    media_type = _media_type(request.content_type)
     if media_type not in _READABLE and not media_type.endswith("+json"):
         raise UnreadableBody(
             f"send {FORM}, {MULTIPART} or application/json", status=415, field="content-type"
         )
     declared = find_codec(_declared_charset(request.content_type))
     if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        _note(guesses, "The body is UTF-16, as its mark says.")
+        _note(guesses, "The body is UTF-16, as its byte order mark says.")
         body = decode_text(body, declared, field="body").encode()
     body = body.removeprefix(b"\xef\xbb\xbf")
     if media_type == MULTIPART or body[:2] == b"--":
         boundary = _find_boundary(request.content_type, body)
         if boundary:
-            _note_type(guesses, MULTIPART, media_type)
+            if media_type != MULTIPART:
+                _note_type(guesses, MULTIPART, media_type)
             return _collect_fields(_parse_multipart(body, boundary, declared, guesses))
     if body.lstrip()[:1] in (b"{", b"[", b'"'):
         try:
@@ -76,15 +78,16 @@ def decode_body(request: InboundRequest, guesses: list[str] | None = None) -> Tr
     if media_type == FORM or (
         media_type in ("", "text/plain") and _FIRST_NAME.match(body.lstrip())
     ):
-        _note_type(guesses, "a form", media_type)
+        if media_type != FORM:
+            _note_type(guesses, "a form", media_type)
         return _read_form(body, declared, guesses, is_text=media_type == "text/plain")
     return _read_json(body, declared, media_type, guesses)
 
 
 def describe_guess(request: InboundRequest) -> str | None:
-    """What of a body had to be guessed, in a sentence or two: its charset, or what it is.
+    """What had to be guessed of a body, in a sentence or two: its charset, or its type.
 
-    The raw bytes are all that is stored of that, so whoever reads them again is told the same.
+    Guesses are not stored: the raw bytes are, and reading them again makes the same ones.
     """
     guesses: list[str] = []
     try:
@@ -100,30 +103,32 @@ def _note(guesses: list[str] | None, sentence: str) -> None:
 
 
 def _note_type(guesses: list[str] | None, kind: str, media_type: str) -> None:
-    if media_type and {"a form": FORM, MULTIPART: MULTIPART}.get(kind) != media_type:
+    if media_type:
         _note(guesses, f"The body is {kind}, though its Content-Type says {media_type}.")
 
 
 def _note_charset(
     guesses: list[str] | None, raw: bytes, codec: str | None, named_by: str | None
 ) -> None:
-    """Notes the charset of what is not UTF-8; `named_by` is what names it, None if nothing does."""
+    """Notes the charset of text that is not UTF-8; `named_by` is None if nothing names it."""
     if guesses is not None and codec and not is_utf8(raw):
-        reason = f"which {named_by} names" if named_by else "because no other is named"
-        guesses.append(f"Some of it is not UTF-8: it was read as {charset_name(codec)}, {reason}.")
+        reason = f"which {named_by} names" if named_by else "because no charset is named"
+        guesses.append(
+            f"Part of the body is not UTF-8; it was read as {charset_name(codec)}, {reason}."
+        )
 
 
 def is_form(request: InboundRequest) -> bool:
-    return _media_type(request) in (FORM, MULTIPART)
+    return _media_type(request.content_type) in (FORM, MULTIPART)
 
 
 def is_json(request: InboundRequest) -> bool:
-    media_type = _media_type(request)
+    media_type = _media_type(request.content_type)
     return media_type in ("application/json", "text/json") or media_type.endswith("+json")
 
 
-def _media_type(request: InboundRequest) -> str:
-    return request.content_type.partition(";")[0].strip().lower()
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _declared_charset(content_type: str) -> str:
@@ -134,7 +139,7 @@ def _declared_charset(content_type: str) -> str:
 def _read_json(
     body: bytes, declared: str | None, media_type: str, guesses: list[str] | None
 ) -> Tree:
-    """JSON, also where it was encoded twice, as a text that holds JSON."""
+    """JSON, even if it was encoded twice: as a text that holds JSON."""
     tree = parse_json(decode_text(body, declared, field="body"))
     if not media_type.endswith(("/json", "+json")):
         _note_type(guesses, "JSON", media_type)
@@ -151,7 +156,7 @@ def decode_utf8(raw: bytes) -> str:
 
 
 def _collect_fields(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:
-    """One object; a repeated name and a name that ends in `[]` have lists, in order."""
+    """One object; a repeated name and a name that ends in `[]` get a list, in order."""
     fields: dict[str, Tree] = {}
     for name, value in pairs:
         if name not in fields:
@@ -163,7 +168,7 @@ def _collect_fields(pairs: Iterable[tuple[str, Tree]]) -> dict[str, Tree]:
     return fields
 
 
-# application/x-www-form-urlencoded, and what a form sends as text/plain.
+# application/x-www-form-urlencoded, and forms sent as text/plain.
 
 
 def _read_form(
@@ -177,12 +182,10 @@ def _read_form(
         pairs = [(name.strip(), value.strip()) for name, _, value in parts]
     else:
         pairs = list(_split_form(body))
-    names_charset = next((value for name, value in pairs if name == b"_charset_"), b"")
-    part_codec = find_codec(names_charset.decode("latin-1"))
-    codec = part_codec or declared or FORM_FALLBACK
+    charset = next((value for name, value in pairs if name == b"_charset_"), b"")
+    codec, named_by = _choose_codec(charset, declared)
     if guesses is not None:
         raw = b"".join(name + value for name, value in pairs)
-        named_by = BY_FIELD if part_codec else BY_HEADER if declared else None
         _note_charset(guesses, raw, codec, named_by)
     fields = _collect_fields(
         (decode_text(name, codec), decode_text(value, codec)) for name, value in pairs
@@ -194,6 +197,13 @@ def _read_form(
             _note(guesses, "The body is JSON that was sent as a form.")
             return tree
     return fields
+
+
+def _choose_codec(charset: bytes, declared: str | None) -> tuple[str, str | None]:
+    """The codec of a form and what names it: its field `_charset_`, its header, or nothing."""
+    if codec := find_codec(charset.decode("latin-1")):
+        return codec, BY_FIELD
+    return (declared, BY_HEADER) if declared else (FORM_FALLBACK, None)
 
 
 def _split_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -208,15 +218,13 @@ def _split_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 # multipart/form-data in memory: fields as text, files by name, type and size.
 
-# What browsers take a page for that names no charset.
-FORM_FALLBACK = "cp1252"
 CHUNK_BYTES = 65_536
 MAX_PART_HEADER_BYTES = 8_192
 MAX_FILE_NAME_CHARS = 255
 
 
 def _find_boundary(content_type: str, body: bytes) -> bytes | None:
-    """The boundary of the header, or else the one that the body begins with."""
+    """The boundary that the header names, or else the one with which the body begins."""
     _, options = parse_options_header(content_type[:2_000])
     named = options.get("boundary", "")
     if 0 < len(named) <= 200 and named.isascii() and named.isprintable():
@@ -225,15 +233,11 @@ def _find_boundary(content_type: str, body: bytes) -> bytes | None:
             return boundary
     if match := _PART_BOUNDARY.match(body.lstrip()):
         return match[1].rstrip()
-    if _media_type_of(content_type) != MULTIPART or body.lstrip()[:1] in (b"{", b"["):
+    if _media_type(content_type) != MULTIPART or body.lstrip()[:1] in (b"{", b"["):
         return None
     if not named:
         raise UnreadableBody("the content type names no usable boundary", field="content-type")
     raise UnreadableBody("the body does not hold the boundary that the content type names")
-
-
-def _media_type_of(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
 
 
 def _parse_multipart(
@@ -249,10 +253,8 @@ def _parse_multipart(
         parts = list(_parse_parts(parser, body))
     except (MultipartError, UnicodeError, ValueError, IndexError) as error:
         raise UnreadableBody(f"not multipart/form-data: {str(error)[:100].lower()}") from None
-    named = next((content for part, content in parts if part.name == "_charset_"), b"")
-    part_codec = find_codec(named.decode("latin-1").strip())
-    codec = part_codec or declared or FORM_FALLBACK
-    named_by = BY_FIELD if part_codec else BY_HEADER if declared else None
+    charset = next((content for part, content in parts if part.name == "_charset_"), b"")
+    codec, named_by = _choose_codec(charset.strip(), declared)
     for part, content in parts:
         yield from _read_part(part, content, codec, named_by, guesses)
 
@@ -280,17 +282,16 @@ def _read_part(
     named_by: str | None,
     guesses: list[str] | None,
 ) -> Iterator[tuple[str, Tree]]:
-    """Name and value; nothing for a file input without a file."""
+    """Name and value; nothing for a file input that was left empty."""
     file_name = part.filename
     if file_name is None:
         file_name = _extended_file_name(part)
     if file_name is None:
-        part_codec = find_codec(
-            _declared_charset(f";{part.content_type}" if part.content_type else "")
-        )
-        part_codec = part_codec or find_codec(part.charset or "")
-        _note_charset(guesses, content, part_codec or codec, BY_PART if part_codec else named_by)
-        yield part.name, decode_text(content, part_codec or codec, field=part.name[:100] or "body")
+        charset = _declared_charset(f";{part.content_type}" if part.content_type else "")
+        if part_codec := find_codec(charset) or find_codec(part.charset or ""):
+            codec, named_by = part_codec, BY_PART
+        _note_charset(guesses, content, codec, named_by)
+        yield part.name, decode_text(content, codec, field=part.name[:100] or "body")
     elif file_name or content:
         media_type = (part.content_type or "application/octet-stream")[:100]
         name = file_name[:MAX_FILE_NAME_CHARS]
@@ -298,7 +299,7 @@ def _read_part(
 
 
 def _extended_file_name(part: MultipartSegment) -> str | None:
-    """The name of a file that is given in the extended form alone (`filename*=`, RFC 8187)."""
+    """A file's name that is given in the extended form only (`filename*=`, RFC 8187)."""
     disposition = next(
         (value for name, value in part.headerlist if name.lower() == "content-disposition"), ""
     )
@@ -312,12 +313,12 @@ def _extended_file_name(part: MultipartSegment) -> str | None:
 
 # Percent escapes of forms and URLs, in linear time.
 #
-# The standard library tries each `%` by itself and takes a tenth of a second for a quarter of a
+# The standard library handles each `%` by itself and takes a tenth of a second for a quarter of a
 # megabyte of them. Here a `%` that begins no escape is escaped first. Then every `%` begins one,
-# and the quoted-printable decoder, which only spells escapes differently, does the rest at once.
+# and the quoted-printable decoder, whose escapes only differ in spelling, does the rest at once.
 
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-# In a run of `%` each but the last begins no escape.
+# In a run of `%` only the last one can begin an escape.
 _RUN, _ESCAPED_RUN = b"%" * 9, b"%25" * 8 + b"%"
 
 

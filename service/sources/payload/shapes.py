@@ -1,4 +1,4 @@
-"""Shapes in which products write questions and answers, brought into plain objects by themselves.
+"""Turns the shapes in which products write questions and answers into plain objects.
 
 | shape                                                    | becomes                             |
 |----------------------------------------------------------|-------------------------------------|
@@ -9,7 +9,7 @@
 | lines `first = Ada`, `last = …` in one text              | `{"first": "Ada", "last": …}`       |
 | JSON in the text of a field                              | what the JSON holds                 |
 
-What `[sources.X.read]` or `map` says of a shape counts instead of all this.
+A shape that `[sources.X.read]` or `map` addresses is left alone.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import unicodedata
 from collections.abc import Callable
 
 from service.sources.payload.json import parse_json
-from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of
+from service.sources.payload.tree import Path, Tree, UnreadableBody, add_value, text_of
 
-# Keys of a question's name and of its value, in plain letters, the best first.
+# Keys of a question's name and of its value, as `_plain_key` writes them, the best first.
 NAME_KEYS = (
     "label", "title", "question", "questiontext", "fieldlabel", "name", "fieldname", "key",
     "field", "columnname", "prompt", "variable", "part", "nazev", "popisek", "navn", "nimi", "nom",
@@ -34,9 +34,9 @@ VALUE_KEYS = (
     "wartosc", "antwort", "reponse", "respuesta", "resposta", "risposta", "antwoord", "svar",
     "odpoved", "odpowiedz",
 )  # fmt: skip
-# What may stand beside an id alone.
+# Keys of the answer to a question that is named by its id alone.
 _ANSWER_KEYS = VALUE_KEYS[:5]
-# Keys that name an object which is the value of a question.
+# Keys of the text of a choice, and of what may be beside it.
 _CHOICE_KEYS = ("label", "value", "text", "name", "title", "content", "number", "answer")
 _BESIDE_CHOICE = frozenset(
     (
@@ -49,6 +49,7 @@ _COLUMNS = ("fields", "columns", "headers", "names", "labels", "questions", "key
 _CELLS = ("values", "row", "cells", "answers", "data", "responses", "record")
 MAX_DEPTH = 6
 MAX_LISTS = 20
+MAX_LINES = 20
 _ASSIGNMENT = re.compile(r"([A-Za-z][\w -]{0,40}?) = ?(.*)")
 _EMBEDDED = frozenset(
     (
@@ -61,10 +62,10 @@ _EMBEDDED = frozenset(
 def flatten_shapes(
     tree: Tree, is_addressed: Callable[[Path], bool], is_label: Callable[[str], object]
 ) -> Tree:
-    """The tree with every shape that is known brought into plain objects.
+    """The tree with every known shape turned into plain objects.
 
-    `is_addressed` says of a path whether the source file names anything below it: that part stays.
-    `is_label` says of a text whether it asks for a field of the lead.
+    `is_addressed` tells whether the source file names a path or anything below it: that part stays
+    as it is. `is_label` tells whether a text asks for a field of the lead.
     """
     if not isinstance(tree, dict | list) or _is_flat(tree):
         return tree
@@ -148,7 +149,7 @@ class _Flattener:
 
     def _flatten_text(self, text: str, path: Path) -> Tree:
         first = text[:1]
-        if first in ("{", "[") and len(path) == 1 and _plain(path[0]) in _EMBEDDED:
+        if first in ("{", "[") and len(path) == 1 and _plain_key(path[0]) in _EMBEDDED:
             try:
                 tree = parse_json(text)
             except UnreadableBody:
@@ -159,11 +160,11 @@ class _Flattener:
         return text
 
     def _pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
-        """The keys of name and value in objects that are questions with their answers."""
-        return self._usual_pair_keys(items, path) or self._unusual_pair_keys(items, path)
+        """The keys of name and value, if the objects are questions with their answers."""
+        return self._known_pair_keys(items, path) or self._unknown_pair_keys(items, path)
 
-    def _unusual_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
-        """The keys where their words are unknown, but what stands under one of them is not."""
+    def _unknown_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
+        """The keys, if their words are unknown but the values of one of them ask for fields."""
         keys = list(items[0])
         is_uniform = (
             len(items) > 1
@@ -182,48 +183,38 @@ class _Flattener:
         rest = [key for key in keys if key != name_key]
         return name_key, rest[-1]
 
-    def _usual_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
-        first = items[0]
-        names = {_plain(key): key for key in first}
-        name_keys = [names[word] for word in NAME_KEYS if word in names]
-        if not name_keys:
-            return None
+    def _known_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
+        keys = {_plain_key(key): key for key in items[0]}
         name_key = next(
             (
                 key
-                for key in name_keys
-                if all(isinstance(item.get(key), str) and item[key] for item in items)
+                for word in NAME_KEYS
+                if (key := keys.get(word))
+                and all(isinstance(item.get(key), str) and item[key] for item in items)
             ),
             None,
         )
         if name_key is None:
             return None
-        value_key = next(
-            (
-                key
-                for word in VALUE_KEYS
-                for key in (_key_of(items, word),)
-                if key is not None and key != name_key
-            ),
-            None,
-        )
+        found_keys = (_find_key(items, word) for word in VALUE_KEYS)
+        value_key = next((key for key in found_keys if key and key != name_key), None)
         if value_key is None or self.is_addressed(path):
             return None
-        if _plain(name_key) in ("id", "ref") and _plain(value_key) not in _ANSWER_KEYS:
+        if _plain_key(name_key) in ("id", "ref") and _plain_key(value_key) not in _ANSWER_KEYS:
             return None
-        names_seen = {item[name_key] for item in items}
-        return (name_key, value_key) if 2 * len(names_seen) > len(items) else None
+        names = {item[name_key] for item in items}
+        return (name_key, value_key) if 2 * len(names) > len(items) else None
 
     def _parallel_columns(
         self, tree: dict[str, Tree], path: Path
     ) -> tuple[str, dict[str, Tree], str] | None:
-        """The key of the names, the object that they and the values make, the key of the values."""
+        """The key of the names, the object of names and values, and the key of the values."""
         if sum(isinstance(value, list) for value in tree.values()) < 2:
             return None
-        columns = next((key for key in tree if _plain(key) in _COLUMNS), None)
+        columns = next((key for key in tree if _plain_key(key) in _COLUMNS), None)
         if columns is None or not isinstance(names := tree[columns], list) or len(names) < 2:
             return None
-        cells = next((key for key in tree if _plain(key) in _CELLS and key != columns), None)
+        cells = next((key for key in tree if _plain_key(key) in _CELLS and key != columns), None)
         values = tree.get(cells) if cells else None
         if isinstance(values, list) and len(values) == 1 and isinstance(values[0], list):
             values = values[0]
@@ -237,24 +228,25 @@ class _Flattener:
 
 def _take_labels(tree: dict[str, Tree]) -> dict[str, Tree]:
     """`{"field_1": "Ada", "field_1_label": "Your name"}` as `{"Your name": "Ada"}`."""
-    labels = {
-        key.removesuffix("_label").removesuffix("_associated"): text
-        for key, text in tree.items()
-        if key.endswith("_label") and isinstance(text, str) and text
+    labelled = {
+        key: key.removesuffix("_label").removesuffix("_associated")
+        for key in tree
+        if key.endswith("_label")
     }
-    if not labels.keys() & tree.keys():
+    labels = {
+        labelled[key]: text
+        for key, text in tree.items()
+        if key in labelled and isinstance(text, str) and text
+    }
+    if labels.keys().isdisjoint(tree):
         return tree
     renamed = {labels.get(key, key): value for key, value in tree.items()}
-    spent = {
-        key
-        for key in tree
-        if key.endswith("_label") and key.removesuffix("_label").removesuffix("_associated") in tree
-    }
-    return {key: value for key, value in renamed.items() if key not in spent}
+    used = {key for key, field in labelled.items() if field in tree}
+    return {key: value for key, value in renamed.items() if key not in used}
 
 
 def _is_flat(tree: Tree) -> bool:
-    """Whether an object has plain texts only, which is what most senders send."""
+    """Whether an object holds only plain values, as those of most senders do."""
     return (
         isinstance(tree, dict)
         and all(
@@ -270,7 +262,7 @@ def _is_flat(tree: Tree) -> bool:
 def plain_value(value: Tree) -> Tree:
     """The value of a question: the label of a choice, or of each of several."""
     if isinstance(value, dict):
-        keys = {_plain(key): key for key in value}
+        keys = {_plain_key(key): key for key in value}
         if _BESIDE_CHOICE.issuperset(keys):
             chosen = next((keys[word] for word in _CHOICE_KEYS if word in keys), None)
             if chosen and not isinstance(value[chosen], dict | list):
@@ -284,22 +276,17 @@ def plain_value(value: Tree) -> Tree:
 
 
 def _from_pairs(items: list[Tree], name_key: str, value_key: str) -> dict[str, Tree]:
-    """The questions as one object; a name that comes again makes a list."""
+    """The questions as one object."""
     fields: dict[str, Tree] = {}
     for item in items:
-        name, content = item[name_key], plain_value(item.get(value_key))
-        if name in fields:
-            before = fields[name]
-            fields[name] = [*(before if isinstance(before, list) else [before]), content]
-        else:
-            fields[name] = content
+        add_value(fields, item[name_key], plain_value(item.get(value_key)))
     return fields
 
 
 def _from_lines(text: str) -> Tree:
-    """`first = Ada` and `last = Lovelace` on lines of one text, without what says its type."""
+    """`first = Ada` and `last = Lovelace`, each on a line of one text, without the field's type."""
     matches = [_ASSIGNMENT.fullmatch(line.strip()) for line in text.strip().splitlines()]
-    if not matches or len(matches) > 20 or not all(matches):
+    if not matches or len(matches) > MAX_LINES or not all(matches):
         return text
     parts = {match[1]: match[2].strip() for match in matches if match}
     kind = parts.pop("field_type", None)
@@ -316,15 +303,18 @@ def _are_ids(tree: dict[str, Tree]) -> bool:
     )
 
 
-def _key_of(items: list[Tree], word: str) -> str | None:
-    """The key, by its plain letters, that half of the objects have."""
-    key: str | None = next((key for item in items[:5] for key in item if _plain(key) == word), None)
+def _find_key(items: list[Tree], word: str) -> str | None:
+    """The key that is this word in plain letters, if at least half of the objects have it."""
+    key: str | None = next(
+        (key for item in items[:5] for key in item if _plain_key(key) == word), None
+    )
     if key is None or 2 * sum(key in item for item in items) < len(items):
         return None
     return key
 
 
-def _plain(key: str) -> str:
+def _plain_key(key: str) -> str:
+    """The key's ASCII letters in lower case, without accents."""
     if not key.isascii():
         key = unicodedata.normalize("NFKD", key[:100])
     return re.sub(r"[^a-z]", "", key.lower())

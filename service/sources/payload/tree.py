@@ -62,6 +62,14 @@ def text_of(value: Tree) -> str | None:
     return str(value).strip() or None
 
 
+def add_value(fields: dict[str, Tree], name: str, value: Tree) -> None:
+    """Adds a value under its name; a name that comes again gets a list of its values."""
+    if name in fields:
+        before = fields[name]
+        value = [*(before if isinstance(before, list) else [before]), value]
+    fields[name] = value
+
+
 def resolve(tree: Tree, path: str) -> tuple[Path, Tree] | None:
     """Where a path of the source file leads: the keys taken and the value; None if nowhere.
 

@@ -1,4 +1,4 @@
-"""Applies `[sources.X.read]`: turns a decoded body into the tree that is mapped, and events."""
+"""Applies `[sources.X.read]`: turns a decoded body into events, each with its fields."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from service.sources.languages.vocabulary import asks_for
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
 from service.sources.payload.json import parse_json
 from service.sources.payload.shapes import flatten_shapes, plain_value
-from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of, walk_leaves
+from service.sources.payload.tree import (
+    Path,
+    Tree,
+    UnreadableBody,
+    add_value,
+    resolve,
+    text_of,
+    walk_leaves,
+)
 from service.sources.schema import PairList, ReadSettings, SourceSettings
 
 MAX_EVENTS = 100
-# Fields of all events in one request; those that surround the events count for each.
+# Fields of all events in one request; those around the events count once for each event.
 MAX_EVENT_FIELDS = 4_000
 TOO_MANY_EVENTS = (
     f"more than {MAX_EVENTS} events or {MAX_EVENT_FIELDS} values in one request:"
@@ -51,23 +59,22 @@ def _find_tops(tree: Tree, source: SourceSettings) -> list[Tree]:
 
 
 def _is_below_a_path(tree: Tree, source: SourceSettings, at: Path) -> bool:
-    """Whether the source file says of anything at a path, or below it, how it is read."""
-    read = source.read
-    tables = [table.at for table in (*read.pair_lists, read.test, read.only) if table]
-    paths = [read.root, read.event_id, *read.json_param, *tables, *source.map]
-    matches = (resolve(tree, path) for path in paths if path)
-    return any(
-        match and match[0][: len(at)] == at and (len(match[0]) > len(at) or match[0] == at)
-        for match in matches
-    )
+    """Whether a path of the source file leads to this place or below it."""
+    matches = (resolve(tree, path) for path in _list_paths(source))
+    return any(match and match[0][: len(at)] == at for match in matches)
 
 
 def _is_addressed(items: list[Tree], source: SourceSettings) -> bool:
     """Whether any path of the source leads into a list, as `0.email` does."""
+    return any(resolve(items, path) for path in _list_paths(source))
+
+
+def _list_paths(source: SourceSettings) -> Iterator[str]:
+    """The paths by which the source file says how a payload is read."""
     read = source.read
-    tables = [table.at for table in (*read.pair_lists, read.test, read.only) if table]
-    paths = [read.root, read.event_id, *read.json_param, *tables, *source.map]
-    return any(path and resolve(items, path) for path in paths)
+    tables = (table.at for table in (*read.pair_lists, read.test, read.only) if table)
+    paths = (read.root, read.event_id, *read.json_param, *tables, *source.map)
+    return (path for path in paths if path)
 
 
 def _events_of_top(top: Tree, source: SourceSettings) -> Iterator[ParsedEvent]:
@@ -107,7 +114,7 @@ def _build_event(top: Tree, root: Tree, path: Path, read: ReadSettings) -> Parse
 def _events_of_items(
     top: Tree, items: list[Tree], path: Path, read: ReadSettings
 ) -> Iterator[ParsedEvent]:
-    """Each item at the root gets what surrounds the list, but nothing of its neighbours."""
+    """An event for each item at the root: its own fields and those around the list."""
     around = list(_find_fields(top, (), _find_questions(read, (top, ()))))
     is_list = len(items) > 1
     if len(items) > MAX_EVENTS or (is_list and len(items) * len(around) > MAX_EVENT_FIELDS):
@@ -133,7 +140,7 @@ def _find_questions(read: ReadSettings, *trees: tuple[Tree, Path]) -> list[Path]
 
 
 def _find_fields(tree: Tree, at: Path, question_paths: list[Path]) -> Iterator[PayloadField]:
-    """The fields of a tree that is found `at` a path; a question is named by its own name alone."""
+    """The fields of the tree `at` a path; a question is known by its own name alone."""
     if not at and not question_paths:
         for steps, value in walk_leaves(tree):
             yield PayloadField(path=steps, name_path=steps, value=value)
@@ -144,7 +151,7 @@ def _find_fields(tree: Tree, at: Path, question_paths: list[Path]) -> Iterator[P
         yield PayloadField(path=path, name_path=next(names, ()) or steps, value=value)
 
 
-# What `read` does to a tree. What a change does not touch is shared with the old tree.
+# What `read` does to a tree. The parts that a change does not touch are shared with the old tree.
 
 
 def unwrap(tree: Tree, read: ReadSettings) -> Tree:
@@ -161,7 +168,7 @@ def unwrap(tree: Tree, read: ReadSettings) -> Tree:
 
 
 def parse_embedded_json(value: Tree, path: str) -> Tree:
-    """The JSON in a field's text; anything but text, and empty text, as it is.
+    """The JSON in a field's text; an empty text, and anything but text, stays as it is.
 
     Raises UnreadableBody, which names the `path`.
     """
@@ -176,8 +183,8 @@ def parse_embedded_json(value: Tree, path: str) -> Tree:
 def pairs_to_object(items: Tree, pairs: PairList) -> Tree:
     """`[{name: a, value: 1}, …]` as `{a: 1, …}`.
 
-    A name that comes again makes a list; what has no name keeps its number. Objects by their ids
-    (`{"7": {name: a, value: 1}}`) are read like a list of them.
+    A name that comes again gets a list; an item without a name keeps its number. An object of
+    questions by id (`{"7": {name: a, value: 1}}`) is read like a list of them.
     """
     if isinstance(items, dict) and items and all(isinstance(item, dict) for item in items.values()):
         items = list(items.values())
@@ -187,19 +194,15 @@ def pairs_to_object(items: Tree, pairs: PairList) -> Tree:
     for index, item in enumerate(items):
         key = resolve(item, pairs.key)
         name = text_of(key[1]) if key else None
-        content = _pair_value(item, pairs.value)
         if name is None:
             fields[str(index)] = item
-        elif name in fields:
-            before = fields[name]
-            fields[name] = [*(before if isinstance(before, list) else [before]), content]
         else:
-            fields[name] = content
+            add_value(fields, name, _pair_value(item, pairs.value))
     return fields
 
 
 def _pair_value(item: Tree, path: str) -> Tree:
-    """The value of a question; where the path takes the first of several choices, all of them."""
+    """The value of a question; if the path takes the first of several choices, all of them."""
     match = resolve(item, path)
     if match is None:
         return None
@@ -248,7 +251,7 @@ _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 
 def nest_brackets(fields: dict[str, Tree]) -> dict[str, Tree]:
-    """Names with brackets as objects; what does not fit stays as it is.
+    """Names with brackets as objects; a name that does not fit stays as it is.
 
     `data[merges][EMAIL]` is EMAIL in merges in data, `lead[topics][]` is topics in lead.
     """
@@ -261,7 +264,7 @@ def nest_brackets(fields: dict[str, Tree]) -> dict[str, Tree]:
 
 
 def _nest_if_addressed(tree: Tree, read: ReadSettings) -> Tree:
-    """Nests a form's `fields[0][name]` where a path of `read` leads nowhere without that."""
+    """Nests a form's `fields[0][name]` if a path of `read` would otherwise lead nowhere."""
     if not isinstance(tree, dict) or not any("[" in key for key in tree):
         return tree
     paths = [read.root, *(pairs.at for pairs in read.pair_lists)]
@@ -270,7 +273,7 @@ def _nest_if_addressed(tree: Tree, read: ReadSettings) -> Tree:
 
 
 def _split_brackets(name: str) -> list[str]:
-    """The steps of a name with brackets; none if it is not such a name."""
+    """The steps of a name with brackets; none if it has no brackets or they do not nest."""
     first, _, rest = name.partition("[")
     inner = _BRACKETS.findall(f"[{rest}")
     if inner[-1:] == [""]:

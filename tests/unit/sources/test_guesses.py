@@ -11,11 +11,11 @@ from tests.unit.sources.factories import FORM, JSON, NOW, post, source
 
 MULTIPART = "multipart/form-data; boundary=x"
 FORM_PART = b'--x\r\nContent-Disposition: form-data; name="a"\r\n%b\r\nJos\xe9\r\n--x--\r\n'
-DEFAULT = "Some of it is not UTF-8: it was read as windows-1252, because no other is named."
+DEFAULT = "Part of the body is not UTF-8; it was read as windows-1252, because no charset is named."
 
 
 def named(charset: str, by: str) -> str:
-    return f"Some of it is not UTF-8: it was read as {charset}, which {by} names."
+    return f"Part of the body is not UTF-8; it was read as {charset}, which {by} names."
 
 
 def other_type(kind: str, media_type: str) -> str:
@@ -38,7 +38,7 @@ def other_type(kind: str, media_type: str) -> str:
         (post(b'{"a": "Jos\xe9"}', f"{JSON}; charset=latin1"), named("windows-1252", "its Content-Type")),
         (post(FORM_PART % b"", MULTIPART), DEFAULT),
         (post(FORM_PART % b"Content-Type: text/plain; charset=koi8-r\r\n", MULTIPART), named("koi8-r", "its part")),
-        (post('{"a": 1}'.encode("utf-16"), JSON), "The body is UTF-16, as its mark says."),
+        (post('{"a": 1}'.encode("utf-16"), JSON), "The body is UTF-16, as its byte order mark says."),
         (post(b'{"a": 1}', FORM), other_type("JSON", FORM)),
         (post(b'{"a": 1}', "text/plain"), other_type("JSON", "text/plain")),
         (post(b"a=1\r\nb=2", "text/plain"), other_type("a form", "text/plain")),
