@@ -22,9 +22,10 @@ from service.sources.source_file.loader import load_sources
 from service.sources.wizard.propose import Proposal, propose
 from service.sources.wizard.toml import comment
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
-from tests.unit.sources.factories import FORM, JSON, NOW, post
+from tests.unit.sources.factories import FORM, JSON, NOW, json_post, post
 from tests.unit.sources.test_any_bytes import BODIES, HEADERS, TYPES
 from tests.unit.sources.test_configured import PRODUCTS, Product
+from worker.contract import Lead
 
 SENT = [*cases(), *cases("api_response")]
 VERIFIABLE = [
@@ -176,7 +177,9 @@ def test_products_without_an_adapter(product: Product) -> None:
         built = msgspec.to_builtins(event.lead) | {"full_name": event.lead.full_name}
         for name, value in expected.items():
             if name.startswith("answers."):
-                assert event.lead.answers.get(name.removeprefix("answers.")) == value
+                label_end = f".{name.removeprefix('answers.')}"
+                answers = event.lead.answers.items()
+                assert [text for at, text in answers if f".{at}".endswith(label_end)] == [value]
             elif name not in missing:
                 assert built.get(name, {} if isinstance(value, dict) else None) == value, (
                     name,
@@ -199,6 +202,34 @@ def test_open_questions_are_named(product: Product) -> None:
         "open",
         *(suggestion.path for suggestion in proposal.guessed),
     }
+
+
+def lines(proposal: Proposal) -> list[str]:
+    """The lines of a proposal without what is behind them, but for the spaces."""
+    return [line.partition("  #")[0].strip() for line in proposal.toml.splitlines()]
+
+
+def read_again(proposal: Proposal, request: InboundRequest) -> Lead:
+    """The lead of a request under the proposed source."""
+    lead = normalize(of(proposal), request, NOW).events[0].lead
+    assert lead is not None
+    return lead
+
+
+def test_questions_are_named_only_where_the_reader_does_not_find_them() -> None:
+    """A list that the reader takes for questions by itself is not proposed; one inside a text that
+    holds JSON is, because it would be no questions without.
+    """
+    questions = [
+        {"label": "Your name", "value": "Ada Lovelace"},
+        {"label": "E-mail", "value": "ada@example.com"},
+    ]
+    plain, nested = json_post({"fields": questions}), json_post({"d": json.dumps({"q": questions})})
+    assert of(propose(plain, now=NOW)).read.pair_lists == []
+    assert len(of(propose(nested, now=NOW)).read.pair_lists) == 1
+    for request in (plain, nested):
+        lead = read_again(propose(request, now=NOW), request)
+        assert (lead.name, lead.email) == ("Ada Lovelace", "ada@example.com")
 
 
 BODY = json.dumps(
