@@ -37,6 +37,7 @@ class ProposalDraft(Struct, kw_only=True):
     adapter: Adapter
     unwrapping: Unwrapping
     scheme: DetectedScheme
+    handshake: tuple[dict[str, Any], str] | None = None
     map: list[MapSuggestion] = field(default_factory=list)
     only: dict[str, Any] | None = None
     unmapped: list[UnmappedQuestion] = field(default_factory=list)
@@ -93,7 +94,7 @@ def build_lines(draft: ProposalDraft) -> Lines:
     lines += _only_lines(draft)
     verify_lines, secrets = _verify_lines(draft)
     fetch_lines, tokens = _fetch_lines(draft)
-    return [*lines, *verify_lines, *fetch_lines], [*secrets, *tokens]
+    return [*lines, *verify_lines, *_handshake_lines(draft), *fetch_lines], [*secrets, *tokens]
 
 
 def _browser_lines(draft: ProposalDraft) -> list[str]:
@@ -160,6 +161,14 @@ def _other_scheme(draft: ProposalDraft) -> dict[str, Any]:
     if header is None or draft.captured.request.header(header.lower()):
         return {}
     return rules if rules.get("scheme") == "token" else {}
+
+
+def _handshake_lines(draft: ProposalDraft) -> list[str]:
+    """The answer to what was captured, if that is a challenge rather than a submission."""
+    if draft.handshake is None:
+        return []
+    keys, reason = draft.handshake
+    return ["", *table((*draft.path, "handshake"), keys, {[*keys][-1]: reason})]
 
 
 def _fetch_lines(draft: ProposalDraft) -> Lines:

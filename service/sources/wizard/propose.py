@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field, structs
 
 from service.sources.adapters.registry import ADAPTERS
+from service.sources.handshake import answer_challenge
 from service.sources.normalize import normalize, normalize_record
 from service.sources.request import InboundRequest, NormalizationResult
 from service.sources.schema import ConfigError, Source, SourceSecret
@@ -15,6 +16,7 @@ from service.sources.source_file.loader import load_sources
 from service.sources.source_file.toml_reader import FaultCollector, LineIndex
 from service.sources.source_file.validation import check_path
 from service.sources.wizard.captured import capture
+from service.sources.wizard.detect_handshake import detect_handshake
 from service.sources.wizard.detect_product import detect_product
 from service.sources.wizard.detect_verification import detect_verification
 from service.sources.wizard.draft import ProposalDraft, build_lines, in_body
@@ -79,10 +81,12 @@ def propose(
     """
     captured = capture(request)
     product = detect_product(captured)
-    adapter = product.adapter if product else ADAPTERS["form" if captured.is_form else "json"]
+    handshake = None if product else detect_handshake(captured)
+    is_form = captured.is_form and handshake is None
+    adapter = product.adapter if product else ADAPTERS["form" if is_form else "json"]
     scheme = detect_verification(captured, secrets)
     unwrapping = Unwrapping()
-    if captured.tree is not None and adapter.reads_any_payload:
+    if captured.tree is not None and adapter.reads_any_payload and not handshake:
         unwrapping = infer_unwrap(captured, adapter.name, in_body(scheme))
         if any(event.event_id for event in read_events(adapter, request, _bare(adapter.name))):
             unwrapping = unwrapping.without("event_id")
@@ -93,6 +97,7 @@ def propose(
         adapter=adapter,
         unwrapping=unwrapping,
         scheme=scheme,
+        handshake=handshake,
         only=only,
     )
     _suggest_map(draft, mapped or {})
@@ -107,7 +112,8 @@ def _bare(adapter_name: str) -> Source:
 def _suggest_map(draft: ProposalDraft, mapped: dict[str, str]) -> None:
     """Adds lines of `map`, in rounds: a line may bring up another question."""
     draft.map = [MapSuggestion(path, target, "") for path, target in mapped.items()]
-    if draft.captured.tree is None or (draft.product and draft.product.is_record):
+    is_record = draft.product is not None and draft.product.is_record
+    if draft.captured.tree is None or draft.handshake or is_record:
         return
     for _ in range(MAP_ROUNDS):
         parsed_events = read_events(draft.adapter, draft.captured.request, draft.source)
@@ -137,7 +143,9 @@ def _is_path(text: str) -> bool:
 
 def _propose_loadable(draft: ProposalDraft, now: float) -> Proposal:
     """The draft; if it does not load, without suggestions, and then without the unwrapping too."""
-    decided = structs.replace(draft, map=[line for line in draft.map if not line.why])
+    decided = structs.replace(
+        draft, map=[line for line in draft.map if not line.why], handshake=None
+    )
     attempts = (draft, decided, structs.replace(decided, unwrapping=Unwrapping()))
     faults: list[str] = []
     for attempt in attempts:
@@ -175,6 +183,8 @@ def _build_proposal(
 
 def _read(draft: ProposalDraft, source: Source, now: float) -> NormalizationResult | None:
     request = draft.captured.request
+    if answer := answer_challenge(source, request, None):
+        return answer
     if draft.product and draft.product.is_record:
         return normalize_record(source, request.body, now)
     return normalize(source, request, now) if request.body.strip() else None

@@ -329,6 +329,58 @@ def test_what_is_signed_is_found_with_the_secret(text: str) -> None:
     assert "s3cret" not in proposal.toml
 
 
+@pytest.mark.parametrize(
+    ("request_", "line", "answer"),
+    [
+        (
+            json_post({"token": "t0ken", "challenge": "3eZbrw1aBm2", "type": "url_verification"}),
+            'when = { at = "type", equals = "url_verification" }',
+            "3eZbrw1aBm2",
+        ),
+        (json_post({"challenge": "3eZbrw1aBm2"}), 'echo = "challenge"', "3eZbrw1aBm2"),
+        (
+            post(b"", "text/plain", query="validationToken=Validation%3A+ok"),
+            'query = "validationToken"',
+            "Validation: ok",
+        ),
+        (post(b"{}", JSON, X_Hook_Secret="b537207f20cb"), 'header = "X-Hook-Secret"', None),
+    ],
+    ids=["a kind of event", "alone", "in the query", "in a header"],
+)
+def test_a_challenge_is_proposed_to_be_answered(
+    request_: InboundRequest, line: str, answer: str | None
+) -> None:
+    """What is to be sent back is found in the body, the query or a header, and sent back without a
+    secret; nothing of it is taken for a field or for a secret.
+    """
+    proposal = propose(request_, now=NOW)
+    source = of(proposal)
+    assert line in lines(proposal)
+    assert (source.map, source.read.event_id, source.verification.query) == ({}, None, "key")
+    reading = process_request(source, request_, NOW)
+    assert reading.outcome is Outcome.HANDSHAKE
+    assert reading.response is not None
+    assert reading.response.body == answer
+    assert reading.response.headers == ({} if answer else {"X-Hook-Secret": "b537207f20cb"})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        json_post({"email": "ada@example.com", "challenge": "Leadership"}),
+        json_post({"name": "Ada", "challenge": "Leadership"}),
+        post(b"email=ada%40example.com", query="challenge=30-days"),
+        json_post({"email": "ada@example.com", "question": "Is this a challenge?"}),
+    ],
+    ids=lambda request: request.body.decode()[:20] + request.query,
+)
+def test_a_submission_is_no_challenge(request_: InboundRequest) -> None:
+    """Somebody's data are never sent back, whatever a field or a parameter is called."""
+    proposal = propose(request_, now=NOW)
+    assert of(proposal).handshake is None
+    assert proposal.lead is not None
+
+
 def test_an_unreadable_signature_is_a_warning() -> None:
     """A header that looks like a signature but cannot be checked is reported."""
     proposal = propose(post(BODY, JSON, X_Signature=hashlib.sha512(BODY).hexdigest()), now=NOW)
