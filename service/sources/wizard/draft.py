@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, convert, field
 
 from service.sources.adapters.base import Adapter
-from service.sources.schema import ReadSettings, Source, VerifySettings
+from service.sources.schema import MapRule, ReadSettings, Source, VerifySettings
 from service.sources.wizard.captured import Captured
 from service.sources.wizard.detect_product import DetectedProduct
 from service.sources.wizard.detect_verification import DEFAULT_QUERY, DetectedScheme
@@ -64,7 +64,7 @@ class ProposalDraft(Struct, kw_only=True):
             name=self.name,
             adapter=self.adapter.name,
             read=convert(self.read, ReadSettings),
-            map={line.path: line.field for line in self.map},
+            map={line.path: convert(line.line, str | MapRule) for line in self.map},
             verify=in_body(self.scheme),
         )
 
@@ -86,7 +86,7 @@ def build_lines(draft: ProposalDraft) -> Lines:
     lines += _browser_lines(draft)
     if draft.map:
         reasons = {line.path: line.why for line in draft.map}
-        fields = {line.path: line.field for line in draft.map}
+        fields = {line.path: line.line for line in draft.map}
         lines += ["", *table((*draft.path, "map"), fields, reasons)]
     lines += _unmapped_lines(draft)
     if draft.read:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field, structs
@@ -70,14 +70,14 @@ def propose(
     name: str | None = None,
     now: float,
     secrets: Sequence[SourceSecret] = (),
-    mapped: dict[str, str] | None = None,
+    mapped: Mapping[str, str | dict[str, str]] | None = None,
     only: dict[str, Any] | None = None,
 ) -> Proposal:
     """The source that reads a captured request.
 
     `now` is in Unix seconds. `secrets` are tried on the request's signature. `mapped` (path ->
-    field) and `only` are what a person decided. Raises ValueError if nothing that loads can be
-    proposed, which only a wrong `name`, `mapped` or `only` can cause.
+    field, or `MapSuggestion.line`) and `only` are what a person decided. Raises ValueError if
+    nothing that loads can be proposed, which only a wrong `name`, `mapped` or `only` can cause.
     """
     captured = capture(request)
     product = detect_product(captured)
@@ -109,9 +109,9 @@ def _bare(adapter_name: str) -> Source:
     return Source(name="proposal", adapter=adapter_name)
 
 
-def _suggest_map(draft: ProposalDraft, mapped: dict[str, str]) -> None:
+def _suggest_map(draft: ProposalDraft, mapped: Mapping[str, str | dict[str, str]]) -> None:
     """Adds lines of `map`, in rounds: a line may bring up another question."""
-    draft.map = [MapSuggestion(path, target, "") for path, target in mapped.items()]
+    draft.map = [_decided(path, line) for path, line in mapped.items()]
     is_record = draft.product is not None and draft.product.is_record
     if draft.captured.tree is None or draft.handshake or is_record:
         return
@@ -133,6 +133,13 @@ def _suggest_map(draft: ProposalDraft, mapped: dict[str, str]) -> None:
         if not suggested:
             return
         draft.map += suggested
+
+
+def _decided(path: str, line: str | dict[str, str]) -> MapSuggestion:
+    if isinstance(line, str):
+        return MapSuggestion(path, line, "")
+    change = {key: text for key, text in line.items() if key != "to"}
+    return MapSuggestion(path, line["to"], "", change)
 
 
 def _is_path(text: str) -> bool:

@@ -22,7 +22,7 @@ from service.sources.source_file.loader import load_sources
 from service.sources.wizard.propose import Proposal, propose
 from service.sources.wizard.toml import comment
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
-from tests.unit.sources.factories import FORM, JSON, NOW, json_post, post
+from tests.unit.sources.factories import FORM, JSON, NOW, form, json_post, post
 from tests.unit.sources.test_any_bytes import BODIES, HEADERS, TYPES
 from tests.unit.sources.test_configured import PRODUCTS, Product
 from worker.contract import Lead
@@ -230,6 +230,66 @@ def test_questions_are_named_only_where_the_reader_does_not_find_them() -> None:
     for request in (plain, nested):
         lead = read_again(propose(request, now=NOW), request)
         assert (lead.name, lead.email) == ("Ada Lovelace", "ada@example.com")
+
+
+PARTS: list[tuple[InboundRequest, str, dict[str, Any]]] = [
+    (
+        form(Kontakt="Am besten per Mail an ada@example.com, danke", Firma="Beispiel GmbH"),
+        'Kontakt = { to = "email", extract = "email" }',
+        {"email": "ada@example.com", "company": "Beispiel GmbH"},
+    ),
+    (
+        form(message="My address is ada@example.com, please do write to me there"),
+        'message = { to = "email", extract = "email" }',
+        {"email": "ada@example.com"},
+    ),
+    (
+        form(Vorname="Ada", Notiz_x="Bitte erst abends unter 030 1234567 anrufen"),
+        'Notiz_x = { to = "phone", extract = "phone" }',
+        {"phone": "030 1234567", "first_name": "Ada"},
+    ),
+    (
+        json_post({"form_id": "f:1234567", "email": "ada@example.com"}),
+        'form_id = { to = "form_id", strip = "f:" }',
+        {"form_id": "1234567", "email": "ada@example.com"},
+    ),
+    (
+        json_post({"email": "e:ada@example.com", "phone": "p:+4930123456"}),
+        'email = { to = "email", strip = "e:" }',
+        {"email": "ada@example.com", "phone": "+4930123456"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "line", "expected"), PARTS, ids=[one[1] for one in PARTS])
+def test_the_part_that_is_wanted_is_taken(
+    request_: InboundRequest, line: str, expected: dict[str, Any]
+) -> None:
+    """An address or a number in a longer text, or behind a mark, becomes a field; decided by a
+    person, the line stays the same.
+    """
+    proposal = propose(request_, now=NOW)
+    assert line in lines(proposal)
+    lead = read_again(proposal, request_)
+    assert {name: getattr(lead, name) for name in expected} == expected
+    decided = {suggestion.path: suggestion.line for suggestion in proposal.guessed}
+    assert line in lines(propose(request_, now=NOW, mapped=decided))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        form(email="ada@example.com", note_x="My friend bob@example.com told me of you"),
+        form(name="Ada", friend="Please do write to bob@example.com about it too"),
+        form(name="Ada", a="do write to me at a@example.com", b="or else to my own b@example.com"),
+        form(name="Ada", email="ada@example.com", site="http:example.com", ref="a: b"),
+    ],
+    ids=["another address", "somebody else's", "two of them", "no mark"],
+)
+def test_no_part_is_taken_in_doubt(request_: InboundRequest) -> None:
+    """Where there is an address already, several, or somebody else's, no part is proposed."""
+    proposed_map = of(propose(request_, now=NOW)).map
+    assert [line for line in proposed_map.values() if not isinstance(line, str)] == []
 
 
 BODY = json.dumps(
