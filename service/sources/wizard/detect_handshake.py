@@ -40,6 +40,7 @@ def detect_handshake(captured: Captured) -> tuple[dict[str, Any], str] | None:
         (".".join(path), value)
         for path, value in values
         if path != challenge and is_text(value) and _KINDS.search(str(value))
+        if "".join((*path, str(value))).isprintable()
     )
     at, kind = next(kinds, (None, None))
     when = {"when": {"at": at, "equals": kind}} if at else {}
@@ -49,12 +50,13 @@ def detect_handshake(captured: Captured) -> tuple[dict[str, Any], str] | None:
 
 def is_challenge_name(name: str) -> bool:
     """Whether a key or a parameter is called as those are that hold a challenge."""
-    return plain_letters(name) in _NAMES
+    return name.isprintable() and plain_letters(name) in _NAMES
 
 
 def _is_challenge(path: tuple[str, ...], value: str | bool) -> bool:
     return (
         is_challenge_name(path[-1])
+        and "".join(path).isprintable()
         and isinstance(value, str)
         and MIN_CHALLENGE_CHARS <= len(value) <= MAX_CHALLENGE_CHARS
         and not any(map(str.isspace, value))

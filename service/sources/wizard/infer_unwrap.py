@@ -314,11 +314,16 @@ def _find_root(
     Of equals it is the innermost one that still holds everything that says who somebody is.
     """
     best, best_identity = score_reading(captured, adapter, read, verify)
+    emails = {lead.email for lead in _leads(captured, adapter, read, verify) if lead.email}
     root = None
     for path, container in list(containers(_unwrap(captured.top, read)))[:MAX_ROOT_CANDIDATES]:
         is_list = isinstance(container, list)
         inner = _find_identity(_unwrap(_fullest(container), read) if is_list else container)
         if not inner & CONTACT_FIELDS or not all(map(_can_lead_to_root, path)):
+            continue
+        leaves = (value for _, value in walk_leaves(container))
+        if emails and emails.isdisjoint(parse_value("email", value) for value in leaves):
+            # It is somebody else's.
             continue
         candidate = ".".join(path)
         score, identity = score_reading(captured, adapter, read | {"root": candidate}, verify)
