@@ -10,6 +10,7 @@ from msgspec import Struct, field, structs
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.handshake import answer_challenge
 from service.sources.normalize import normalize, normalize_record
+from service.sources.payload.event import ParsedEvent
 from service.sources.request import InboundRequest, NormalizationResult
 from service.sources.schema import ConfigError, Source, SourceSecret
 from service.sources.source_file.loader import load_sources
@@ -21,6 +22,7 @@ from service.sources.wizard.detect_product import detect_product
 from service.sources.wizard.detect_verification import detect_verification
 from service.sources.wizard.draft import ProposalDraft, build_lines, in_body
 from service.sources.wizard.infer_unwrap import Unwrapping, infer_unwrap
+from service.sources.wizard.suggest_left_out import suggest_dedupe_ignore, suggest_ignore
 from service.sources.wizard.suggest_map import (
     MapSuggestion,
     UnmappedQuestion,
@@ -100,7 +102,9 @@ def propose(
         handshake=handshake,
         only=only,
     )
+    _suggest_left_out(draft)
     _suggest_map(draft, mapped or {})
+    _suggest_settings(draft, now)
     return _propose_loadable(draft, now)
 
 
@@ -109,17 +113,44 @@ def _bare(adapter_name: str) -> Source:
     return Source(name="proposal", adapter=adapter_name)
 
 
+def _first_lead(draft: ProposalDraft, source: Source) -> tuple[ParsedEvent, Lead] | None:
+    """The first event that has a lead, and its lead; None for a record or a challenge."""
+    is_record = draft.product is not None and draft.product.is_record
+    if draft.captured.tree is None or draft.handshake or is_record:
+        return None
+    parsed_events = read_events(draft.adapter, draft.captured.request, source)
+    events = normalize(source, draft.captured.request, 0.0).events
+    pairs = zip(parsed_events, events, strict=False)
+    return next(((parsed, event.lead) for parsed, event in pairs if event.lead), None)
+
+
+def _suggest_left_out(draft: ProposalDraft) -> None:
+    """Finds other people's objects, by reading the request without each of them."""
+
+    def read(ignore: list[str]) -> Lead | None:
+        pair = _first_lead(draft, structs.replace(draft.source, ignore=ignore))
+        return pair[1] if pair else None
+
+    if draft.adapter.reads_any_payload and (pair := _first_lead(draft, draft.source)):
+        certain, doubtful = suggest_ignore(*pair, read)
+        draft.ignore, draft.doubtful = list(filter(_is_path, certain)), doubtful
+
+
+def _suggest_settings(draft: ProposalDraft, now: float) -> None:
+    """Says what the lead of all lines so far still lacks."""
+    if pair := _first_lead(draft, draft.source):
+        lead = pair[1]
+        draft.dedupe_ignore = suggest_dedupe_ignore(lead, now)
+        draft.lacks_country = bool(
+            lead.phone and not lead.phone.startswith("+") and not lead.country
+        )
+
+
 def _suggest_map(draft: ProposalDraft, mapped: Mapping[str, str | dict[str, str]]) -> None:
     """Adds lines of `map`, in rounds: a line may bring up another question."""
     draft.map = [_decided(path, line) for path, line in mapped.items()]
-    is_record = draft.product is not None and draft.product.is_record
-    if draft.captured.tree is None or draft.handshake or is_record:
-        return
     for _ in range(MAP_ROUNDS):
-        parsed_events = read_events(draft.adapter, draft.captured.request, draft.source)
-        events = normalize(draft.source, draft.captured.request, 0.0).events
-        pairs = zip(parsed_events, events, strict=False)
-        pair = next(((parsed, event.lead) for parsed, event in pairs if event.lead), None)
+        pair = _first_lead(draft, draft.source)
         if pair is None or pair[0].outcome is not None:
             return
         mapped_paths = {line.path for line in draft.map}
@@ -151,7 +182,11 @@ def _is_path(text: str) -> bool:
 def _propose_loadable(draft: ProposalDraft, now: float) -> Proposal:
     """The draft; if it does not load, without suggestions, and then without the unwrapping too."""
     decided = structs.replace(
-        draft, map=[line for line in draft.map if not line.why], handshake=None
+        draft,
+        map=[line for line in draft.map if not line.why],
+        handshake=None,
+        ignore=[],
+        dedupe_ignore=[],
     )
     attempts = (draft, decided, structs.replace(decided, unwrapping=Unwrapping()))
     faults: list[str] = []

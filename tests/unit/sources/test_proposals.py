@@ -13,7 +13,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from service.intake.content import content_digest
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.normalize import normalize, normalize_record, process_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
@@ -290,6 +292,117 @@ def test_no_part_is_taken_in_doubt(request_: InboundRequest) -> None:
     """Where there is an address already, several, or somebody else's, no part is proposed."""
     proposed_map = of(propose(request_, now=NOW)).map
     assert [line for line in proposed_map.values() if not isinstance(line, str)] == []
+
+
+ADA = {"name": "Ada Lovelace", "email": "ada@example.com"}
+REP = {"name": "Rolf Rep", "email": "rolf@dealer.example", "firma": "Dealer GmbH"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        json_post({**ADA, "zust": REP}),
+        json_post({"customer": ADA, "zust": REP}),
+        form(**ADA, **{f"zust[{name}]": text for name, text in REP.items()}),
+    ],
+    ids=["beside the lead's fields", "beside the lead's object", "in a form"],
+)
+def test_another_persons_object_is_ignored(request_: InboundRequest) -> None:
+    """Somebody whose object has a name that says nothing of it gives the lead no company."""
+    proposal = propose(request_, now=NOW)
+    assert of(proposal).ignore == ["zust"]
+    lead = read_again(proposal, request_)
+    assert (lead.name, lead.email, lead.company) == (ADA["name"], ADA["email"], None)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {**ADA, "agent": REP},
+        {**ADA, "zust": {"name": "Rolf Rep", "email": "rolf@dealer.example"}},
+        {**ADA, "company": {"name": "Ada's Ltd", "email": "info@ada.example"}},
+        {**ADA, "form": {"id": "7", "name": "Contact"}, "page": {"url": "https://a.example/"}},
+        {"zust": ADA},
+    ],
+    ids=["known words", "nothing taken", "the lead's company", "no person", "the only person"],
+)
+def test_nothing_is_ignored_without_need(payload: dict[str, Any]) -> None:
+    """What the reader leaves alone by itself, and what is the lead's own, is not proposed."""
+    proposal = propose(json_post(payload), now=NOW)
+    assert "ignore = " not in proposal.toml
+
+
+def test_two_strangers_are_left_to_a_person() -> None:
+    """Where nothing says which of two people is the lead, the other one stands in a comment; with
+    it in force, the lead stays who it is.
+    """
+    request = json_post({"blip": ADA, "zust": REP | {"firma": ""}})
+    proposal = propose(request, now=NOW)
+    assert of(proposal).ignore == []
+    assert '# ignore = ["zust"]' in lines(proposal)
+    in_force = structs.replace(of(proposal), ignore=["zust"])
+    assert read_again(proposal, request).email == ADA["email"]
+    [event] = normalize(in_force, json_post({"zust": REP}), NOW).events
+    assert event.outcome is Outcome.NO_CONTACT
+
+
+def test_a_root_is_never_somebody_elses() -> None:
+    """An object that has more to say than the lead's own fields does not become the root."""
+    assert of(propose(json_post({**ADA, "zust": REP}), now=NOW)).read.root is None
+    assert of(propose(json_post({"customer": ADA, "zust": REP}), now=NOW)).read.root == "customer"
+
+
+def test_a_missing_country_is_said() -> None:
+    """A phone number without its country brings a line to fill in; a country or a + does not."""
+    line = '# default_country = "XX"'
+    national = {"email": "ada@example.com", "phone": "030 1234567"}
+    proposal = propose(form(**national), now=NOW)
+    assert line in lines(proposal)
+    filled = proposal.toml.replace(line, 'default_country = "DE"')
+    source = load_sources(filled, dict.fromkeys(proposal.secrets, "x")).sources[proposal.name]
+    lead = normalize(source, form(**national), NOW).events[0].lead
+    assert lead is not None
+    assert lead.phone == "+49301234567"
+    for fields in (national | {"country": "Germany"}, national | {"phone": "+49 30 1234567"}, ADA):
+        assert "default_country" not in propose(form(**fields), now=NOW).toml
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("1700000000123", "1700000001456"),
+        ("2023-11-14T22:13:27Z", "2023-11-14T22:13:29Z"),
+        ("6f1c2a90-3b7d-4e52-9c11-0a8be4d7f013", "0b2d9c44-77a1-4c3e-8f60-5d19a2c3e4f5"),
+        ("03AGdBq25tqX9KpQwZ8Yx7Lm4Vn2R", "03AGdBq25hT6sWe1Jk8Uy3Ob7Cd5M"),
+    ],
+    ids=["Unix time", "time", "UUID", "token"],
+)
+def test_what_differs_by_post_makes_no_two_leads(first: str, second: str) -> None:
+    """A time, a nonce or a token under a name that says nothing of it is left out of what tells two
+    posts apart; what was said is not.
+    """
+    posts = [form(email="a@example.com", stand=text, wish="A") for text in (first, second)]
+    source = of(propose(posts[0], now=NOW))
+    assert source.dedupe_ignore == ["stand"]
+    leads = [normalize(source, one, NOW).events[0].lead for one in posts]
+    other = normalize(source, form(email="a@example.com", stand=first, wish="B"), NOW).events[0]
+    digests = [content_digest(source, lead) for lead in (*leads, other.lead) if lead]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timestamp": "1700000000123", "csrf_token": "03AGdBq25tqX9KpQwZ8Yx7Lm4Vn2R"},
+        {"visit": "2023-11-20T10:00:00"},
+        {"tax": "1772345678", "vat": "DE123456789012345678"},
+        {"model": "Model-X200-BlackEdition-2024", "site": "https://a.example/x1Y2z3A4b5C6"},
+    ],
+    ids=["built in", "a time that was chosen", "numbers", "words"],
+)
+def test_what_was_said_tells_two_posts_apart(fields: dict[str, str]) -> None:
+    """What the built-in rules know already, and what a person may have written, is not proposed."""
+    assert "dedupe_ignore" not in propose(form(email="a@example.com", **fields), now=NOW).toml
 
 
 BODY = json.dumps(
