@@ -130,7 +130,7 @@ def _ask_open_questions(
 ) -> Proposal:
     """Asks a person about what remained open; an empty answer leaves it as it is."""
     chosen = name or click.prompt("Name of the source", default=proposal.name, err=True)
-    mapped = {suggestion.path: suggestion.field for suggestion in proposal.guessed}
+    mapped = {suggestion.path: suggestion.line for suggestion in proposal.guessed}
     for suggestion in proposal.guessed:
         answer = click.prompt(
             f"{printable(suggestion.path)} is {suggestion.field} ({suggestion.why})",
@@ -138,7 +138,8 @@ def _ask_open_questions(
             err=True,
             value_proc=_parse_field,
         )
-        mapped[suggestion.path] = answer or suggestion.field
+        if answer and answer != suggestion.field:
+            mapped[suggestion.path] = answer
     for question in proposal.unmapped:
         label = f"{printable(question.label)} ({printable(question.value)[:40]})"
         if answer := click.prompt(

@@ -1,64 +1,17 @@
-"""Whether two posts say the same: a digest of a lead without what differs from post to post.
-
-A page writes the time, a token or a captcha's answer into hidden fields; a double click on its
-button is one lead all the same.
-"""
+"""Whether two posts say the same: a digest of a lead without what differs from post to post."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 
 from service.sources.fields.lead_builder import canonical_name
+from service.sources.fields.post_bound import differs_by_post
 from service.sources.fields.text import clean_label
 from service.sources.schema import MapRule, Source
 from worker.contract import Lead
 from worker.store.keys import digest
-
-_CAPTCHA_OR_TOKEN = re.compile(
-    r"captcha|turnstile|friendly.?challenge|csrf|xsrf|\bnonce\b|wpnonce|antispam|anti.?spam"
-    r"|\btoken\b|token$|honeypot|form.?build.?id|\bak (?:js|bib|bfs|hp)",
-    re.IGNORECASE,
-)
-_TIME_NAMES = frozenset(
-    {
-        "ts", "t", "time", "timestamp", "datetime", "date", "epoch", "unixtime", "now", "created",
-        "submitted", "sent", "loaded", "started", "start", "rendered", "render", "generated",
-        "opened", "open", "load", "init", "begin", "modified", "updated", "zeit", "zeitstempel",
-        "datum", "heure", "horodatage", "fecha", "hora", "data", "ora", "tid", "tijd", "czas",
-    }
-)  # fmt: skip
-# Words of names that nobody would read as a question; an `id` may be that of somebody's order.
-_HIDDEN_NAMES = frozenset(
-    {
-        "hidden", "uid", "uuid", "guid", "hash", "session", "sid", "cid", "rid", "state", "sig",
-        "signature", "fingerprint", "instance", "cache", "random", "rand", "seed", "challenge",
-        "verification", "nonce",
-    }
-)  # fmt: skip
-_SPENT_NAMES = re.compile(
-    r"elapsed|time (?:on|spent|to|taken)|(?:fill|dwell|submit) time|seconds on"
-)
-_WORDS = re.compile(r"[^\W_]+")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-# From 2001 to 2096, in seconds (with a fraction) to nanoseconds.
-_UNIX_TIME = re.compile(r"[1-3][0-9]{9}(?:\.[0-9]{1,9}|(?:[0-9]{3}){1,3})?", re.ASCII)
-_ISO_TIME = re.compile(
-    r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}:?[0-9]{2}(?:[.,][0-9]{1,9})?"
-    r" ?(?:Z|[+-][0-9]{2}:?[0-9]{0,2}|UTC|GMT)?",
-    re.ASCII | re.IGNORECASE,
-)
-# As JavaScript and mail headers write it: `Tue Mar 05 2024 10:00:00 GMT+0100 (CET)`.
-_WRITTEN_TIME = re.compile(
-    r"[A-Z][a-z]{2},? (?:[A-Z][a-z]{2} [0-9]{2}|[0-9]{1,2} [A-Z][a-z]{2}) [0-9]{4}"
-    r" [0-9]{2}:[0-9]{2}:[0-9]{2}.{0,60}"
-)
-_SPENT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\s?(?:ms|s|sec|seconds)?", re.ASCII)
-_RANDOM = re.compile(
-    r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_+/=.:~-]{16,4000}", re.ASCII
-)
 
 
 def content_digest(source: Source, lead: Lead) -> str:
@@ -76,22 +29,6 @@ def content_digest(source: Source, lead: Lead) -> str:
         if key not in ignored and not (key[0] == "answers" and differs_by_post(key[1], value))
     }
     return digest(_encode(sorted(compared.items())))
-
-
-def differs_by_post(label: str, value: str | list[str]) -> bool:
-    """Whether an answer says when or by which page a form was sent, rather than what it says."""
-    name = " ".join(_WORDS.findall(_CAMEL.sub(" ", label)))
-    if _CAPTCHA_OR_TOKEN.search(name):
-        return True
-    if not isinstance(value, str):
-        return False
-    words = set(name.lower().split())
-    is_hidden = label.startswith("_") or bool(words & _HIDDEN_NAMES)
-    if _UNIX_TIME.fullmatch(value) or _ISO_TIME.fullmatch(value) or _WRITTEN_TIME.fullmatch(value):
-        return is_hidden or bool(words & _TIME_NAMES)
-    if _SPENT_NAMES.search(name.lower()) and _SPENT.fullmatch(value):
-        return True
-    return (is_hidden or "id" in words) and bool(_RANDOM.fullmatch(value))
 
 
 # The values of a lead by group and name, such as `("answers", "Your team")`.

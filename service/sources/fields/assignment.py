@@ -1,7 +1,7 @@
 """Chooses, from a plan and the values, which fields of a payload become which of the lead.
 
 One assignment is made for the whole payload. E-mail, phone and names of a lead come from one owner:
-a person is never completed from somebody else's object. What is in doubt stays an answer.
+a person is never completed from somebody else's object. A doubtful value stays an answer.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ from service.sources.languages.vocabulary import vocabulary
 from service.sources.payload.event import PayloadField
 from service.sources.payload.tree import Tree, text_of
 
-# What each part of a person counts when several owners have one.
+# How much each part of a person weighs when several owners compete to be the lead.
 WEIGHTS = {"email": 4, "phone": 3, "name": 3, "first_name": 2, "last_name": 2, "job_title": 1}
-# Words of a message that a choice in a list could not have.
+# A text of fewer words and characters may be a choice from a list rather than a message.
 MIN_MESSAGE_WORDS = 3
 MAX_CHOICE_CHARS = 30
+# The order in which a person's fields take their values.
+PERSON_ORDER = ("email", "phone", "first_name", "last_name", "name", "job_title")
+# Types of question that are answered by a choice, or at least not in words.
 CHOICE_KINDS = frozenset(
     (
         "select", "radio", "checkbox", "dropdown", "multiple_choice", "multiplechoice", "choice",
@@ -41,17 +44,16 @@ CHOICE_KINDS = frozenset(
         "upload", "fileupload",
     )
 )  # fmt: skip
-
-
-# An address or a link alone is no message.
+# Spaces of a label that make it a question.
+MIN_QUESTION_SPACES = 4
+# An address, a link or a number alone is no message.
 _ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
-# A part of a phone number, too short to be one.
-_PART = re.compile(r"\+?[0-9]{1,4}")
-PERSON_ORDER = ("email", "phone", "first_name", "last_name", "name", "job_title")
+# A part of a phone number.
+_PHONE_PART = re.compile(r"\+?[0-9]{1,4}")
 # Fields of the lead whose names are so common that the value must fit as well.
 _DOUBTED = frozenset({"consent", "message", "company", "phone", *NAMES})
-# A given and a family name, each with a capital letter where there are such; or a few characters
-# of Chinese, Japanese or Korean.
+# A given and a family name, each capitalised if the script has capitals; or a few characters of
+# Chinese, Japanese or Korean.
 _FULL_NAME = re.compile(
     r"[^\W\d_a-z][\w'’.-]*(?: [^\W\d_a-z][\w'’.-]*){1,3}"
     r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]{2,6}"
@@ -59,9 +61,9 @@ _FULL_NAME = re.compile(
 
 
 class Choice(Struct, frozen=True):
-    """A value that a field of the lead has got, and why; `index` is that of the payload's field.
+    """A value for a field of the lead, and why; `index` is that of the payload's field.
 
-    `is_whole`: nothing of the payload's value is left over that should stay an answer.
+    `is_whole`: the payload's value says no more than this, so it need not stay an answer.
     """
 
     index: int
@@ -90,7 +92,7 @@ def assign(
     used: set[int],
     effort: Effort,
 ) -> Assignment:
-    """The choices for a payload; `taken` fields of the lead are filled already, from `used`."""
+    """The choices for a payload; the fields `taken` are filled already, from the indexes `used`."""
     return _Assigner(fields, taken, used, effort).assign(plan)
 
 
@@ -108,11 +110,11 @@ class _Assigner:
         self.effort = effort
         self.choices: dict[str, Choice] = {}
         self.rejected: dict[str, str] = {}
-        # Whose fields the person's were taken from.
+        # Who the lead is.
         self.person: Owner | None = None
-        # Fields of other people, who have names of their own.
+        # Fields of other people who are named.
         self.strangers: set[int] = set()
-        # Fields that say the same as another one, by the index of that one.
+        # Index of a field -> indexes of the fields that say the same.
         self.repeated: dict[int, set[int]] = {}
 
     def assign(self, plan: Plan) -> Assignment:
@@ -133,7 +135,7 @@ class _Assigner:
                         self._choose(choice)
                 continue
             owned = personal.setdefault(candidate.owner, {})
-            if target == "phone" and isinstance(value, str) and _PART.fullmatch(value):
+            if target == "phone" and isinstance(value, str) and _PHONE_PART.fullmatch(value):
                 parts.setdefault(candidate.owner, []).append(candidate)
                 continue
             if isinstance(value, dict) and target == "name":
@@ -199,7 +201,7 @@ class _Assigner:
         if target == "country" and isinstance(value, str) and parse_dial_code(value):
             target, before = "phone_code", self.choices.get("phone_code")
         elif target == "phone" and isinstance(value, str) and len(value) == 2 and is_country(value):
-            # A widget for numbers that sends the country first.
+            # A phone widget that sends the country in a field of its own.
             return Choice(candidate.index, "phone_code", value, candidate.why)
         elif target == "phone_code" and not _is_dial_code(candidate, value):
             return None
@@ -212,7 +214,7 @@ class _Assigner:
             return None
         if before is not None and not (target == "phone" and _is_in_full(before.value, parsed)):
             if parsed == before.value and target != "consent":
-                # Two boxes are two questions.
+                # Two tick boxes are two questions.
                 self.repeated.setdefault(before.index, set()).add(candidate.index)
             return None
         if target in _DOUBTED and not _is_plausible(candidate, field, parsed):
@@ -220,7 +222,7 @@ class _Assigner:
         return Choice(candidate.index, target, parsed, candidate.why, candidate.phrase, is_whole)
 
     def _parse_value(self, target: str, value: Tree) -> tuple[object, bool]:
-        """The value of a field of the lead, and whether it is all that the payload's value says."""
+        """The value for a field of the lead, and whether the payload's value says no more."""
         if isinstance(value, str):
             if target == "email":
                 address = parse_address(value, self.effort)
@@ -237,7 +239,7 @@ class _Assigner:
         return parse_value(target, value), True
 
     def _join(self, candidates: list[Candidate]) -> Choice | None:
-        """A number in parts that follow each other: `tel1`, `tel2` and `tel3`."""
+        """A phone number in consecutive parts: `tel1`, `tel2` and `tel3`."""
         candidates = sorted(candidates, key=lambda one: one.index)
         first, indexes = candidates[0], [one.index for one in candidates]
         if indexes != list(range(first.index, first.index + len(indexes))):
@@ -249,16 +251,15 @@ class _Assigner:
         return Choice(first.index, "phone", number, "the parts of a number", phrase=first.phrase)
 
     def _is_somewhere_else(self, plan: Plan, candidate: Candidate) -> bool:
-        """Whether a field of the firm stands in an object that may be about anybody."""
-        if candidate.owner is None:
-            return False
-        owner = plan.owners[candidate.owner]
-        return owner.kind >= Ownership.UNKNOWN
+        """Whether a field of the company is in an object that may be about anybody."""
+        return (
+            candidate.owner is not None and plan.owners[candidate.owner].kind >= Ownership.UNKNOWN
+        )
 
     # The person.
 
     def _choose_person(self, plan: Plan, personal: dict[int, dict[str, Choice]]) -> None:
-        """The person's fields, from the owner of whom most is known and those who agree with it."""
+        """The person's fields, from the owner with the most and from those who agree with it."""
         if len(personal) == 1 and plan.owners[next(iter(personal))].kind <= Ownership.PERSON:
             ((at, chosen),) = personal.items()
             self.person = plan.owners[at]
@@ -274,18 +275,19 @@ class _Assigner:
         near = [one for one in people if one.owner.kind <= Ownership.PERSON]
         guardians = [one for one in people if one.owner.kind is Ownership.GUARDIAN]
         unknown = [one for one in people if one.owner.kind is Ownership.UNKNOWN]
+        relatives = [one for one in people if one.owner.kind is Ownership.RELATIVE]
         main: _Person | None = None
-        if not any(one.has(CONTACT) for one in near) and any(one.has(CONTACT) for one in guardians):
-            # A child has been named, and whoever signs for it.
-            main, near = _richest(one for one in guardians if one.has(CONTACT)), []
+        if not _with_contact(near) and _with_contact(guardians):
+            # The form asks for a child, and for whoever signs for it.
+            main, near = _richest(_with_contact(guardians)), []
         elif any(one.has(CONTACT | NAMES) for one in near):
             main = _richest(near)
-        elif any(one.has(CONTACT) for one in unknown):
-            main = _richest(one for one in unknown if one.has(CONTACT))
+        elif _with_contact(unknown):
+            main = _richest(_with_contact(unknown))
         elif near:
             main = _richest(near)
-        elif any(one.has(CONTACT) for one in people if one.owner.kind is Ownership.RELATIVE):
-            main = _richest(one for one in people if one.owner.kind is Ownership.RELATIVE)
+        elif _with_contact(relatives):
+            main = _richest(relatives)
         elif all(owner.kind > Ownership.UNKNOWN for owner in plan.owners):
             main = _richest(one for one in people if one.owner.kind is Ownership.AMBIGUOUS)
         self.person = main.owner if main else None
@@ -300,7 +302,7 @@ class _Assigner:
             if one is not main:
                 _complete(chosen, one.owned, is_contact=one.owner.name in contact)
         for one in unknown:
-            # A prefix that names nobody. With a name of its own it may be another person's, unless
+            # A prefix that is no word for a person. With a name it may be another person's, unless
             # it has both names and nobody else has any: `nom_resp` and `prenom_resp`.
             own_names = NAMES.intersection(one.owned)
             if own_names:
@@ -313,10 +315,7 @@ class _Assigner:
                 _complete(chosen, one.owned)
         for one in people:
             if one.owner.kind is Ownership.COMPANY and not CONTACT.intersection(chosen):
-                chosen = {
-                    **{name: it for name, it in one.owned.items() if name in CONTACT},
-                    **chosen,
-                }
+                chosen |= {name: it for name, it in one.owned.items() if name in CONTACT}
         self.strangers = {
             choice.index
             for one in people
@@ -328,7 +327,7 @@ class _Assigner:
     # Values that need no name.
 
     def _choose_standing_alone(self, plan: Plan) -> None:
-        """An address or a number that is the only one in the payload, under whatever name."""
+        """The only address or number in a payload, whatever its name."""
         self._choose_alone("email", plan, is_like_address)
         self._choose_alone("phone", plan, is_like_number)
         email = self.choices.get("email")
@@ -387,33 +386,43 @@ def name_parts(value: dict[str, Tree]) -> Iterator[tuple[str, str]]:
 
 
 def _is_dial_code(candidate: Candidate, value: Tree) -> bool:
-    """Whether it is a country's code, where `47` may be an area's as well."""
+    """Whether it is a country's calling code; `47` without a `+` may be an area code."""
     return isinstance(value, str) and (
         value.strip().startswith(("+", "00")) or "country" in candidate.phrase
     )
 
 
 def _is_plausible(candidate: Candidate, field: PayloadField, parsed: object) -> bool:
-    """Whether the value may be what its name, which could be many things, asks for."""
+    """Whether a value fits a name that may ask for other things as well."""
     if candidate.rank <= Rank.SOURCE:
         return True
-    is_choice = bool(field.kind) and str(field.kind).lower().replace("-", "_") in CHOICE_KINDS
     if candidate.target == "message":
-        is_choice = is_choice or (isinstance(field.value, list) and len(field.value) > 1)
-        is_choice = is_choice or bool(_ONE_TOKEN.fullmatch(str(parsed)))
-        is_weak = candidate.phrase in vocabulary().choices
-        is_question = candidate.rank >= Rank.MENTIONED or field.label.count(" ") > 3
-        least = MIN_MESSAGE_WORDS + 1 if is_question else MIN_MESSAGE_WORDS
-        is_weak = is_weak or candidate.rank >= Rank.MENTIONED
-        return not is_choice and not (is_weak and not _is_sentence(parsed, least))
+        return _is_message(candidate, field, parsed)
     if candidate.target == "consent":
-        # No newsletter is not the refusal of the terms.
+        # Declining a newsletter does not decline the terms.
         return candidate.rank < Rank.GIVES_WAY or parsed is not False
     if candidate.rank < Rank.MENTIONED:
-        return candidate.target == "phone" or not is_choice
+        return candidate.target == "phone" or not _is_choice(field)
     if candidate.target == "name":
         return bool(_FULL_NAME.fullmatch(str(parsed)))
-    return isinstance(field.value, str) and not is_choice
+    return isinstance(field.value, str) and not _is_choice(field)
+
+
+def _is_choice(field: PayloadField) -> bool:
+    """Whether the product says that a question is answered by a choice."""
+    return bool(field.kind) and str(field.kind).lower().replace("-", "_") in CHOICE_KINDS
+
+
+def _is_message(candidate: Candidate, field: PayloadField, parsed: object) -> bool:
+    """Whether a text is somebody's own words rather than a choice or an address."""
+    has_several = isinstance(field.value, list) and len(field.value) > 1
+    if _is_choice(field) or has_several or _ONE_TOKEN.fullmatch(str(parsed)):
+        return False
+    is_mention = candidate.rank >= Rank.MENTIONED
+    if not is_mention and candidate.phrase not in vocabulary().choices:
+        return True
+    is_question = is_mention or field.label.count(" ") >= MIN_QUESTION_SPACES
+    return _is_sentence(parsed, MIN_MESSAGE_WORDS + is_question)
 
 
 def _is_sentence(value: object, least_words: int) -> bool:
@@ -424,7 +433,7 @@ def _is_sentence(value: object, least_words: int) -> bool:
 
 
 class _Person(Struct, frozen=True):
-    """What one owner of fields has."""
+    """An owner, and the fields that it has."""
 
     owner: Owner
     owned: dict[str, Choice]
@@ -434,7 +443,7 @@ class _Person(Struct, frozen=True):
 
 
 def _richest(people: Iterable[_Person]) -> _Person | None:
-    """Of whom most is known; of equals the first, a person by name before one without."""
+    """The one of whom most is known; of equals, one whom the payload calls a person, or the first."""
     return max(
         people,
         key=lambda one: (
@@ -445,6 +454,10 @@ def _richest(people: Iterable[_Person]) -> _Person | None:
     )
 
 
+def _with_contact(people: list[_Person]) -> list[_Person]:
+    return [one for one in people if one.has(CONTACT)]
+
+
 def _complete(
     chosen: dict[str, Choice], owned: dict[str, Choice], *, is_contact: bool = False
 ) -> None:
@@ -452,7 +465,7 @@ def _complete(
     clash = {name for name in owned if name in chosen and chosen[name].value != owned[name].value}
     has_names, brings_names = NAMES.intersection(chosen), NAMES.intersection(owned)
     if is_contact and clash <= {"name"} and brings_names:
-        # `contact_name` is a person's where `name` beside it may be that of anything.
+        # `contact_name` is a person's; `name` beside it may be that of anything.
         for name in has_names:
             del chosen[name]
     elif clash == {"phone"} and _is_in_full(chosen["phone"].value, owned["phone"].value):
@@ -464,7 +477,7 @@ def _complete(
 
 
 def _is_in_full(before: object, after: object) -> bool:
-    """Whether a second number is the first one with its country's code."""
+    """Whether a second number is the first one with a country code."""
     first, second = str(before), str(after)
     return (
         second.startswith(("+", "00"))

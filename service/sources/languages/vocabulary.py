@@ -18,9 +18,9 @@ from msgspec import Struct
 from service.sources.languages.words import split_words, to_phrase
 from worker.lead.templates import CLICK_IDS
 
-# Letters of the shortest word whose ending may be one of grammar.
-MIN_INFLECTED_CHARS = 7
 FOLDER = Path(__file__).parent
+# Letters of the shortest word that may have the ending of a grammatical case.
+MIN_INFLECTED_CHARS = 7
 
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _ASCII = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
@@ -109,16 +109,6 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     neutral: frozenset[str]
     closing: frozenset[str]
     affixes: tuple[str, ...]
-
-    def owner_word(self, word: str) -> str | None:
-        """A word of `owners`, without the ending of another case: `Besitzers`, `кандидата`."""
-        if word in self.owners:
-            return word
-        if len(word) < MIN_INFLECTED_CHARS:
-            return None
-        stems = (word[:-1], word[:-2])
-        return next((one for one in stems if one in self.owners and one not in self.thing), None)
-
     wrapper: frozenset[str]
     person: frozenset[str]
     contact: frozenset[str]
@@ -140,6 +130,15 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     asks_message: frozenset[str]
     asks_consent: frozenset[str]
     asks_consent_unspaced: tuple[str, ...]
+
+    def owner_word(self, word: str) -> str | None:
+        """The word of `owners` that this is, in whatever case: `Besitzers`, `кандидата`."""
+        if word in self.owners:
+            return word
+        if len(word) < MIN_INFLECTED_CHARS:
+            return None
+        stems = (word[:-1], word[:-2])
+        return next((one for one in stems if one in self.owners and one not in self.thing), None)
 
 
 @cache

@@ -35,15 +35,15 @@ def is_ignored(event: ParsedEvent, source: SourceSettings, path: Path) -> bool:
     for scope in event.scopes:
         if path[: len(scope.path)] != scope.path:
             continue
-        name = _written(path[len(scope.path) :])
+        name = written_path(path[len(scope.path) :])
         for ignored in source.ignore:
-            start = _written((scope.aliases.get(ignored, ignored),))
+            start = written_path((scope.aliases.get(ignored, ignored),))
             if name == start or name.startswith(f"{start}."):
                 return True
     return False
 
 
-def _written(path: Path) -> str:
+def written_path(path: Path) -> str:
     """A path with dots alone: forms write `user[email]` where JSON has `email` in `user`."""
     return _BRACKETS.sub(".", ".".join(path)).rstrip(".")
 

@@ -21,12 +21,12 @@ from collections.abc import Callable
 from service.sources.payload.json import parse_json
 from service.sources.payload.tree import Path, Tree, UnreadableBody, add_value, text_of
 
-# Keys of a question's name and of its value, as `_plain_key` writes them, the best first.
+# Keys of a question's name and of its value, as `plain_letters` writes them, the best first.
 NAME_KEYS = (
     "label", "title", "question", "questiontext", "fieldlabel", "name", "fieldname", "key",
     "field", "columnname", "prompt", "variable", "part", "nazev", "popisek", "navn", "nimi", "nom",
     "libelle", "nombre", "nome", "naam", "namn", "nazwa", "bezeichnung", "feld", "champ", "campo",
-    "frage", "pergunta", "pregunta", "otazka", "domanda", "vraag", "fraga", "ref", "id",
+    "frage", "pergunta", "pregunta", "otazka", "domanda", "vraag", "fraga", "q", "ref", "id",
 )  # fmt: skip
 VALUE_KEYS = (
     "value", "answer", "answers", "values", "response", "stringvalue", "text", "content", "val",
@@ -149,7 +149,7 @@ class _Flattener:
 
     def _flatten_text(self, text: str, path: Path) -> Tree:
         first = text[:1]
-        if first in ("{", "[") and len(path) == 1 and _plain_key(path[0]) in _EMBEDDED:
+        if first in ("{", "[") and len(path) == 1 and plain_letters(path[0]) in _EMBEDDED:
             try:
                 tree = parse_json(text)
             except UnreadableBody:
@@ -184,7 +184,7 @@ class _Flattener:
         return name_key, rest[-1]
 
     def _known_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
-        keys = {_plain_key(key): key for key in items[0]}
+        keys = {plain_letters(key): key for key in items[0]}
         name_key = next(
             (
                 key
@@ -200,7 +200,10 @@ class _Flattener:
         value_key = next((key for key in found_keys if key and key != name_key), None)
         if value_key is None or self.is_addressed(path):
             return None
-        if _plain_key(name_key) in ("id", "ref") and _plain_key(value_key) not in _ANSWER_KEYS:
+        if (
+            plain_letters(name_key) in ("id", "ref")
+            and plain_letters(value_key) not in _ANSWER_KEYS
+        ):
             return None
         names = {item[name_key] for item in items}
         return (name_key, value_key) if 2 * len(names) > len(items) else None
@@ -211,10 +214,10 @@ class _Flattener:
         """The key of the names, the object of names and values, and the key of the values."""
         if sum(isinstance(value, list) for value in tree.values()) < 2:
             return None
-        columns = next((key for key in tree if _plain_key(key) in _COLUMNS), None)
+        columns = next((key for key in tree if plain_letters(key) in _COLUMNS), None)
         if columns is None or not isinstance(names := tree[columns], list) or len(names) < 2:
             return None
-        cells = next((key for key in tree if _plain_key(key) in _CELLS and key != columns), None)
+        cells = next((key for key in tree if plain_letters(key) in _CELLS and key != columns), None)
         values = tree.get(cells) if cells else None
         if isinstance(values, list) and len(values) == 1 and isinstance(values[0], list):
             values = values[0]
@@ -262,7 +265,7 @@ def _is_flat(tree: Tree) -> bool:
 def plain_value(value: Tree) -> Tree:
     """The value of a question: the label of a choice, or of each of several."""
     if isinstance(value, dict):
-        keys = {_plain_key(key): key for key in value}
+        keys = {plain_letters(key): key for key in value}
         if _BESIDE_CHOICE.issuperset(keys):
             chosen = next((keys[word] for word in _CHOICE_KEYS if word in keys), None)
             if chosen and not isinstance(value[chosen], dict | list):
@@ -306,15 +309,15 @@ def _are_ids(tree: dict[str, Tree]) -> bool:
 def _find_key(items: list[Tree], word: str) -> str | None:
     """The key that is this word in plain letters, if at least half of the objects have it."""
     key: str | None = next(
-        (key for item in items[:5] for key in item if _plain_key(key) == word), None
+        (key for item in items[:5] for key in item if plain_letters(key) == word), None
     )
     if key is None or 2 * sum(key in item for item in items) < len(items):
         return None
     return key
 
 
-def _plain_key(key: str) -> str:
-    """The key's ASCII letters in lower case, without accents."""
+def plain_letters(key: str) -> str:
+    """A key's letters from a to z, without accents, in lower case."""
     if not key.isascii():
         key = unicodedata.normalize("NFKD", key[:100])
     return re.sub(r"[^a-z]", "", key.lower())

@@ -16,6 +16,7 @@ from service.sources.schema import SourceSecret, VerifySettings
 from service.sources.verification.common import decode_base64, decode_hex
 from service.sources.verification.hmac import verify_hmac
 from service.sources.wizard.captured import Captured, scalars
+from service.sources.wizard.detect_handshake import SECRET_HEADER, is_challenge_name
 from worker.units import parse_unix_time
 
 DEFAULT_QUERY = "key"
@@ -195,12 +196,12 @@ def _detect_token(captured: Captured, headers: dict[str, str]) -> DetectedScheme
         whole = "" if is_bearer else f", whole: {kind} and what follows"
         return _build_token("header", "Authorization", f"the secret is in Authorization{whole}")
     for name in headers:
-        if _TOKEN_HEADER.search(name):
+        if _TOKEN_HEADER.search(name) and name != SECRET_HEADER.lower():
             header = _title_case(name)
             return _build_token("header", header, f"{header} looks like a secret")
     for pair in request.query.split("&"):
         name = unquote_plus(pair.partition("=")[0])
-        if _TOKEN_QUERY.fullmatch(name):
+        if _TOKEN_QUERY.fullmatch(name) and not is_challenge_name(name):
             return _build_token("query", name, f"{name} in the query looks like a secret")
     for path in _find_secret_fields(captured):
         return _build_token("field", path, f"{path} in the body looks like a secret")

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, convert, field
 
 from service.sources.adapters.base import Adapter
-from service.sources.schema import ReadSettings, Source, VerifySettings
+from service.sources.schema import MapRule, ReadSettings, Source, VerifySettings
 from service.sources.wizard.captured import Captured
 from service.sources.wizard.detect_product import DetectedProduct
 from service.sources.wizard.detect_verification import DEFAULT_QUERY, DetectedScheme
@@ -29,7 +29,11 @@ Lines = tuple[list[str], list[str]]
 
 
 class ProposalDraft(Struct, kw_only=True):
-    """What was detected in a captured request, and what a person decided."""
+    """What was detected in a captured request, and what a person decided.
+
+    `doubtful` are paths of which a person must say whether to ignore them. `lacks_country`: a phone
+    number came without its country.
+    """
 
     captured: Captured
     name: str
@@ -37,6 +41,11 @@ class ProposalDraft(Struct, kw_only=True):
     adapter: Adapter
     unwrapping: Unwrapping
     scheme: DetectedScheme
+    handshake: tuple[dict[str, Any], str] | None = None
+    ignore: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+    dedupe_ignore: list[str] = field(default_factory=list)
+    lacks_country: bool = False
     map: list[MapSuggestion] = field(default_factory=list)
     only: dict[str, Any] | None = None
     unmapped: list[UnmappedQuestion] = field(default_factory=list)
@@ -63,7 +72,8 @@ class ProposalDraft(Struct, kw_only=True):
             name=self.name,
             adapter=self.adapter.name,
             read=convert(self.read, ReadSettings),
-            map={line.path: line.field for line in self.map},
+            ignore=self.ignore,
+            map={line.path: convert(line.line, str | MapRule) for line in self.map},
             verify=in_body(self.scheme),
         )
 
@@ -82,10 +92,10 @@ def build_lines(draft: ProposalDraft) -> Lines:
         else "no known product: fields are recognised by their names"
     )
     lines = table(draft.path, {"adapter": draft.adapter.name}, {"adapter": reason})
-    lines += _browser_lines(draft)
+    lines += [*_browser_lines(draft), *_left_out_lines(draft)]
     if draft.map:
         reasons = {line.path: line.why for line in draft.map}
-        fields = {line.path: line.field for line in draft.map}
+        fields = {line.path: line.line for line in draft.map}
         lines += ["", *table((*draft.path, "map"), fields, reasons)]
     lines += _unmapped_lines(draft)
     if draft.read:
@@ -93,7 +103,7 @@ def build_lines(draft: ProposalDraft) -> Lines:
     lines += _only_lines(draft)
     verify_lines, secrets = _verify_lines(draft)
     fetch_lines, tokens = _fetch_lines(draft)
-    return [*lines, *verify_lines, *fetch_lines], [*secrets, *tokens]
+    return [*lines, *verify_lines, *_handshake_lines(draft), *fetch_lines], [*secrets, *tokens]
 
 
 def _browser_lines(draft: ProposalDraft) -> list[str]:
@@ -111,6 +121,25 @@ def _browser_lines(draft: ProposalDraft) -> list[str]:
     elif likely := sorted(names & LIKELY_TRAPS):
         reason = "only if people cannot see it: whoever fills it in is a robot"
         lines.append(f"# honeypot = {value(likely[:1])}  # {reason}")
+    return lines
+
+
+def _left_out_lines(draft: ProposalDraft) -> list[str]:
+    """What is not read, what does not tell two posts apart, and which country may be missing."""
+    lines = []
+    if draft.ignore:
+        reason = "somebody else's: the lead would get a part of it"
+        lines.append(commented(f"ignore = {value(draft.ignore)}", reason))
+    if draft.doubtful:
+        reason = "if it is not the lead's: nothing says so of it, nor of what was taken"
+        both = value([*draft.ignore, *draft.doubtful])
+        lines.append(comment(commented(f"# ignore = {both}", reason)))
+    if draft.dedupe_ignore:
+        reason = "looks like a time or a token: a second click would be a second lead"
+        lines.append(commented(f"dedupe_ignore = {value(draft.dedupe_ignore)}", reason))
+    if draft.lacks_country:
+        reason = "where phone numbers without + are from: two letters, such as DE"
+        lines.append(commented('# default_country = "XX"', reason))
     return lines
 
 
@@ -160,6 +189,14 @@ def _other_scheme(draft: ProposalDraft) -> dict[str, Any]:
     if header is None or draft.captured.request.header(header.lower()):
         return {}
     return rules if rules.get("scheme") == "token" else {}
+
+
+def _handshake_lines(draft: ProposalDraft) -> list[str]:
+    """The answer to what was captured, if that is a challenge rather than a submission."""
+    if draft.handshake is None:
+        return []
+    keys, reason = draft.handshake
+    return ["", *table((*draft.path, "handshake"), keys, {[*keys][-1]: reason})]
 
 
 def _fetch_lines(draft: ProposalDraft) -> Lines:

@@ -6,7 +6,6 @@ known of them. So nothing here knows any product, and whatever is proposed has b
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +14,10 @@ from msgspec import Struct, convert, field, structs
 
 from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.values import parse_value
-from service.sources.languages.vocabulary import vocabulary
+from service.sources.languages.vocabulary import asks_for, vocabulary
 from service.sources.languages.words import split_words
 from service.sources.normalize import normalize
+from service.sources.payload.shapes import NAME_KEYS, VALUE_KEYS, flatten_shapes, plain_letters
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of, walk_leaves
 from service.sources.payload.unwrap import parse_embedded_json, unwrap
 from service.sources.schema import ReadSettings, Source, VerifySettings
@@ -42,15 +42,6 @@ IDENTITY_FIELDS = {
     "email": "email", "phone": "phone", "name": "name", "first_name": "name", "last_name": "name",
 }  # fmt: skip
 CONTACT_FIELDS = frozenset({"email", "phone"})
-# Keys of a question's name and of its value, in plain letters, the most usual first.
-NAME_KEYS = (
-    "label", "title", "question", "name", "key", "field", "fieldname", "fieldlabel", "columnname",
-    "q", "prompt", "ref", "id",
-)  # fmt: skip
-VALUE_KEYS = (
-    "value", "answer", "answers", "values", "response", "a", "text", "stringvalue", "content",
-    "val", "input", "data",
-)  # fmt: skip
 _EVENT_ID_KEYS = (
     "eventid", "submissionid", "entryid", "responseid", "deliveryid", "webhookid", "messageid",
     "notificationid", "leadid", "requestid", "transactionid",
@@ -87,6 +78,18 @@ def infer_unwrap(
 
     A secret for which `verify` looks in the body is not part of the lead.
     """
+    with_pairs = _infer(captured, adapter, verify, names_pairs=True)
+    if "pairs" not in with_pairs.read:
+        return with_pairs
+    plain = _infer(captured, adapter, verify, names_pairs=False)
+    leads = (_leads(captured, adapter, one.read, verify) for one in (with_pairs, plain))
+    return plain if _says_as_much(*leads) else with_pairs
+
+
+def _infer(
+    captured: Captured, adapter: str, verify: VerifySettings | None, *, names_pairs: bool
+) -> Unwrapping:
+    """`names_pairs`: with the lists of questions named, rather than found by the reader itself."""
     read: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     top = captured.top
@@ -95,7 +98,7 @@ def infer_unwrap(
         reasons["json_param"] = f"{' and '.join(paths)}: JSON inside a text"
         read["json_param"] = paths
     tree = _unwrap(top, read)
-    pairs = list(_find_pairs(tree))
+    pairs = list(_find_pairs(tree)) if names_pairs else []
     if _has_single_item_lists(tree) or _have_single_item_lists(tree, pairs):
         read["unwrap_lists"] = True
         reasons["unwrap_lists"] = "most values stand alone in lists"
@@ -124,10 +127,7 @@ def score_reading(
 
     The set holds values of IDENTITY_FIELDS.
     """
-    source = Source(
-        name="proposal", adapter=adapter, read=convert(read, ReadSettings), verify=verify
-    )
-    leads = [event.lead for event in normalize(source, captured.request, 0.0).events if event.lead]
+    leads = _leads(captured, adapter, read, verify)
     if not leads:
         return NO_LEAD_SCORE, set()
     scores = [_score(lead) for lead in leads]
@@ -136,6 +136,28 @@ def score_reading(
         kind for name, kind in IDENTITY_FIELDS.items() if any(getattr(lead, name) for lead in leads)
     }
     return max(scores) + sum(scores) / len(leads) + several, identity
+
+
+def _leads(
+    captured: Captured, adapter: str, read: dict[str, Any], verify: VerifySettings | None
+) -> list[Lead]:
+    source = Source(
+        name="proposal", adapter=adapter, read=convert(read, ReadSettings), verify=verify
+    )
+    return [event.lead for event in normalize(source, captured.request, 0.0).events if event.lead]
+
+
+def _says_as_much(leads: list[Lead], others: list[Lead]) -> bool:
+    """Whether other leads have all that these have, and no more answers."""
+    return len(leads) == len(others) and all(
+        len(other.answers) <= len(lead.answers)
+        and all(
+            getattr(other, name) == value
+            for name in lead.__struct_fields__
+            if name != "answers" and (value := getattr(lead, name)) is not None
+        )
+        for lead, other in zip(leads, others, strict=True)
+    )
 
 
 def _score(lead: Lead) -> float:
@@ -268,7 +290,7 @@ def _flatten(item: Tree) -> dict[str, Any]:
 
 def _pair_word(path: str) -> str | None:
     """The first step of a path that is a word for a name or a value."""
-    steps = [_plain(step) for step in path.split(".")]
+    steps = [plain_letters(step) for step in path.split(".")]
     return next((step for step in steps if step in NAME_KEYS or step in VALUE_KEYS), None)
 
 
@@ -292,11 +314,16 @@ def _find_root(
     Of equals it is the innermost one that still holds everything that says who somebody is.
     """
     best, best_identity = score_reading(captured, adapter, read, verify)
+    emails = {lead.email for lead in _leads(captured, adapter, read, verify) if lead.email}
     root = None
     for path, container in list(containers(_unwrap(captured.top, read)))[:MAX_ROOT_CANDIDATES]:
         is_list = isinstance(container, list)
         inner = _find_identity(_unwrap(_fullest(container), read) if is_list else container)
         if not inner & CONTACT_FIELDS or not all(map(_can_lead_to_root, path)):
+            continue
+        leaves = (value for _, value in walk_leaves(container))
+        if emails and emails.isdisjoint(parse_value("email", value) for value in leaves):
+            # It is somebody else's.
             continue
         candidate = ".".join(path)
         score, identity = score_reading(captured, adapter, read | {"root": candidate}, verify)
@@ -316,7 +343,8 @@ def _can_lead_to_root(step: str) -> bool:
 
 def _find_identity(tree: Tree) -> set[str]:
     """The values of IDENTITY_FIELDS that are in a tree."""
-    matches = ((match_path(path), value) for path, value in walk_leaves(tree))
+    flat = flatten_shapes(tree, lambda _: False, asks_for)
+    matches = ((match_path(path), value) for path, value in walk_leaves(flat))
     return {
         IDENTITY_FIELDS[match]
         for match, value in matches
@@ -332,7 +360,7 @@ def _find_event_id(tree: Tree, root: Path) -> str | None:
 
 
 def _rank_event_id(path: Path, value: Tree) -> int | None:
-    name, text = _plain(path[-1]), text_of(value) or ""
+    name, text = plain_letters(path[-1]), text_of(value) or ""
     if name in _EVENT_ID_KEYS:
         return 0
     if name in _ID_KEYS:
@@ -342,7 +370,7 @@ def _rank_event_id(path: Path, value: Tree) -> int | None:
 
 def _find_test_flag(tree: Tree) -> dict[str, Any] | None:
     for path, value in scalars(tree):
-        name = _plain(path[-1])
+        name = plain_letters(path[-1])
         is_flag = isinstance(value, bool) or text_of(value) in ("true", "false", "0", "1")
         if is_flag and name in _TEST_KEYS:
             return {"at": ".".join(path)}
@@ -355,7 +383,7 @@ def _find_kind(tree: Tree, root: Path) -> dict[str, Any] | None:
     """What the event says it is, as `only`."""
     for path, value in _values_along(tree, root):
         is_short = is_text(value) and len(value) <= MAX_KIND_CHARS
-        if is_short and _plain(path[-1]) in _KIND_KEYS:
+        if is_short and plain_letters(path[-1]) in _KIND_KEYS:
             return {"at": ".".join(path), "equals": [value]}
     return None
 
@@ -375,7 +403,3 @@ def _values_along(tree: Tree, root: Path) -> Iterator[tuple[Path, Tree]]:
         for key, value in here.items() if isinstance(here, dict) else ():
             if isinstance(value, str) and value:
                 yield (*prefix, key), value
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z]", "", name.lower())

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field, structs
 
 from service.sources.adapters.registry import ADAPTERS
+from service.sources.handshake import answer_challenge
 from service.sources.normalize import normalize, normalize_record
+from service.sources.payload.event import ParsedEvent
 from service.sources.request import InboundRequest, NormalizationResult
 from service.sources.schema import ConfigError, Source, SourceSecret
 from service.sources.source_file.loader import load_sources
 from service.sources.source_file.toml_reader import FaultCollector, LineIndex
 from service.sources.source_file.validation import check_path
 from service.sources.wizard.captured import capture
+from service.sources.wizard.detect_handshake import detect_handshake
 from service.sources.wizard.detect_product import detect_product
 from service.sources.wizard.detect_verification import detect_verification
 from service.sources.wizard.draft import ProposalDraft, build_lines, in_body
 from service.sources.wizard.infer_unwrap import Unwrapping, infer_unwrap
+from service.sources.wizard.suggest_left_out import suggest_dedupe_ignore, suggest_ignore
 from service.sources.wizard.suggest_map import (
     MapSuggestion,
     UnmappedQuestion,
@@ -68,21 +72,23 @@ def propose(
     name: str | None = None,
     now: float,
     secrets: Sequence[SourceSecret] = (),
-    mapped: dict[str, str] | None = None,
+    mapped: Mapping[str, str | dict[str, str]] | None = None,
     only: dict[str, Any] | None = None,
 ) -> Proposal:
     """The source that reads a captured request.
 
     `now` is in Unix seconds. `secrets` are tried on the request's signature. `mapped` (path ->
-    field) and `only` are what a person decided. Raises ValueError if nothing that loads can be
-    proposed, which only a wrong `name`, `mapped` or `only` can cause.
+    field, or `MapSuggestion.line`) and `only` are what a person decided. Raises ValueError if
+    nothing that loads can be proposed, which only a wrong `name`, `mapped` or `only` can cause.
     """
     captured = capture(request)
     product = detect_product(captured)
-    adapter = product.adapter if product else ADAPTERS["form" if captured.is_form else "json"]
+    handshake = None if product else detect_handshake(captured)
+    is_form = captured.is_form and handshake is None
+    adapter = product.adapter if product else ADAPTERS["form" if is_form else "json"]
     scheme = detect_verification(captured, secrets)
     unwrapping = Unwrapping()
-    if captured.tree is not None and adapter.reads_any_payload:
+    if captured.tree is not None and adapter.reads_any_payload and not handshake:
         unwrapping = infer_unwrap(captured, adapter.name, in_body(scheme))
         if any(event.event_id for event in read_events(adapter, request, _bare(adapter.name))):
             unwrapping = unwrapping.without("event_id")
@@ -93,9 +99,12 @@ def propose(
         adapter=adapter,
         unwrapping=unwrapping,
         scheme=scheme,
+        handshake=handshake,
         only=only,
     )
+    _suggest_left_out(draft)
     _suggest_map(draft, mapped or {})
+    _suggest_settings(draft, now)
     return _propose_loadable(draft, now)
 
 
@@ -104,16 +113,44 @@ def _bare(adapter_name: str) -> Source:
     return Source(name="proposal", adapter=adapter_name)
 
 
-def _suggest_map(draft: ProposalDraft, mapped: dict[str, str]) -> None:
+def _first_lead(draft: ProposalDraft, source: Source) -> tuple[ParsedEvent, Lead] | None:
+    """The first event that has a lead, and its lead; None for a record or a challenge."""
+    is_record = draft.product is not None and draft.product.is_record
+    if draft.captured.tree is None or draft.handshake or is_record:
+        return None
+    parsed_events = read_events(draft.adapter, draft.captured.request, source)
+    events = normalize(source, draft.captured.request, 0.0).events
+    pairs = zip(parsed_events, events, strict=False)
+    return next(((parsed, event.lead) for parsed, event in pairs if event.lead), None)
+
+
+def _suggest_left_out(draft: ProposalDraft) -> None:
+    """Finds other people's objects, by reading the request without each of them."""
+
+    def read(ignore: list[str]) -> Lead | None:
+        pair = _first_lead(draft, structs.replace(draft.source, ignore=ignore))
+        return pair[1] if pair else None
+
+    if draft.adapter.reads_any_payload and (pair := _first_lead(draft, draft.source)):
+        certain, doubtful = suggest_ignore(*pair, read)
+        draft.ignore, draft.doubtful = list(filter(_is_path, certain)), doubtful
+
+
+def _suggest_settings(draft: ProposalDraft, now: float) -> None:
+    """Says what the lead of all lines so far still lacks."""
+    if pair := _first_lead(draft, draft.source):
+        lead = pair[1]
+        draft.dedupe_ignore = suggest_dedupe_ignore(lead, now)
+        draft.lacks_country = bool(
+            lead.phone and not lead.phone.startswith("+") and not lead.country
+        )
+
+
+def _suggest_map(draft: ProposalDraft, mapped: Mapping[str, str | dict[str, str]]) -> None:
     """Adds lines of `map`, in rounds: a line may bring up another question."""
-    draft.map = [MapSuggestion(path, target, "") for path, target in mapped.items()]
-    if draft.captured.tree is None or (draft.product and draft.product.is_record):
-        return
+    draft.map = [_decided(path, line) for path, line in mapped.items()]
     for _ in range(MAP_ROUNDS):
-        parsed_events = read_events(draft.adapter, draft.captured.request, draft.source)
-        events = normalize(draft.source, draft.captured.request, 0.0).events
-        pairs = zip(parsed_events, events, strict=False)
-        pair = next(((parsed, event.lead) for parsed, event in pairs if event.lead), None)
+        pair = _first_lead(draft, draft.source)
         if pair is None or pair[0].outcome is not None:
             return
         mapped_paths = {line.path for line in draft.map}
@@ -129,6 +166,13 @@ def _suggest_map(draft: ProposalDraft, mapped: dict[str, str]) -> None:
         draft.map += suggested
 
 
+def _decided(path: str, line: str | dict[str, str]) -> MapSuggestion:
+    if isinstance(line, str):
+        return MapSuggestion(path, line, "")
+    change = {key: text for key, text in line.items() if key != "to"}
+    return MapSuggestion(path, line["to"], "", change)
+
+
 def _is_path(text: str) -> bool:
     faults = FaultCollector("proposal", LineIndex(""))
     check_path(text, (), faults)
@@ -137,7 +181,13 @@ def _is_path(text: str) -> bool:
 
 def _propose_loadable(draft: ProposalDraft, now: float) -> Proposal:
     """The draft; if it does not load, without suggestions, and then without the unwrapping too."""
-    decided = structs.replace(draft, map=[line for line in draft.map if not line.why])
+    decided = structs.replace(
+        draft,
+        map=[line for line in draft.map if not line.why],
+        handshake=None,
+        ignore=[],
+        dedupe_ignore=[],
+    )
     attempts = (draft, decided, structs.replace(decided, unwrapping=Unwrapping()))
     faults: list[str] = []
     for attempt in attempts:
@@ -175,6 +225,8 @@ def _build_proposal(
 
 def _read(draft: ProposalDraft, source: Source, now: float) -> NormalizationResult | None:
     request = draft.captured.request
+    if answer := answer_challenge(source, request, None):
+        return answer
     if draft.product and draft.product.is_record:
         return normalize_record(source, request.body, now)
     return normalize(source, request, now) if request.body.strip() else None

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from service.sources.adapters.base import Adapter
+from service.sources.fields.effort import Effort
 from service.sources.fields.emails import parse_email
 from service.sources.fields.phones import parse_phone
 from service.sources.fields.recognition import match_label, match_path
-from service.sources.fields.text import clean_label
-from service.sources.fields.values import parse_bool
+from service.sources.fields.text import clean_label, clean_text
+from service.sources.fields.transforms import extract
+from service.sources.fields.values import parse_bool, parse_value
+from service.sources.languages.vocabulary import vocabulary
 from service.sources.languages.words import split_words
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.tree import Path, Tree, UnreadableBody, resolve, text_of
@@ -26,6 +29,8 @@ MAX_SHOWN_CHARS = 200
 MIN_MESSAGE_CHARS = 40
 MIN_MESSAGE_SPACES = 5
 MAX_MESSAGE_LABEL_WORDS = 4
+# Words of a text in which an e-mail address or a phone number is looked for.
+MIN_SENTENCE_WORDS = 3
 AMOUNT_KEYS = ("amount", "value", "total", "price", "sum")
 CURRENCY_KEYS = ("currency", "currencycode")
 # Keys of an object about a campaign -> fields.
@@ -46,6 +51,8 @@ _CONSENT = re.compile(
     r"|akkoord",
     re.IGNORECASE,
 )
+# A mark of at most three letters before an id, an address or a number.
+_MARKED = re.compile(r"([a-z]{1,3}:)([^\s/].{2,200})", re.IGNORECASE)
 _UNIX_TIME = re.compile(r"1[0-9]{9}(?:[0-9]{3})?", re.ASCII)
 
 
@@ -58,11 +65,20 @@ class UnmappedQuestion(Struct, frozen=True):
 
 
 class MapSuggestion(Struct, frozen=True):
-    """A line of `map`; `why` is empty if a person decided it."""
+    """A line of `map`; `why` is empty if a person decided it.
+
+    `change` are the keys that change the value, such as `extract`.
+    """
 
     path: str
     field: str
     why: str
+    change: dict[str, str] = {}
+
+    @property
+    def line(self) -> str | dict[str, str]:
+        """What stands behind the path in the source file."""
+        return {"to": self.field} | self.change if self.change else self.field
 
 
 def read_events(adapter: Adapter, request: InboundRequest, source: Source) -> list[ParsedEvent]:
@@ -89,11 +105,13 @@ def suggest_map(event: ParsedEvent, lead: Lead) -> list[MapSuggestion]:
     by_field: dict[str, MapSuggestion] = {}
     paths: set[str] = set()
     for line in (
+        *_suggest_stripped(event, lead),
         *_suggest_by_parts(event, unmapped, lead),
         *_suggest_by_value(event, unmapped, lead),
     ):
         is_new = line.field not in by_field and line.path not in paths
-        if is_new and (line.why == IN_PARTS or not _has(lead, line.field)):
+        is_better = line.why == IN_PARTS or "strip" in line.change
+        if is_new and (is_better or not _has(lead, line.field)):
             by_field[line.field] = line
             paths.add(line.path)
     return list(by_field.values())
@@ -106,13 +124,13 @@ def _unmapped_fields(event: ParsedEvent, lead: Lead) -> list[PayloadField]:
 
 
 def _has(lead: Lead, field: str) -> bool:
-    if field == "name":
-        return bool(lead.full_name)
+    return bool(lead.full_name) if field == "name" else _value_of(lead, field) is not None
+
+
+def _value_of(lead: Lead, field: str) -> object:
     if field.startswith("utm_"):
-        return getattr(lead.utm, field[4:]) is not None
-    if field.startswith("value"):
-        return lead.value is not None
-    return getattr(lead, field, None) is not None
+        return getattr(lead.utm, field[4:])
+    return lead.value if field.startswith("value") else getattr(lead, field, None)
 
 
 def _suggest_by_parts(
@@ -161,6 +179,8 @@ def _suggest_by_value(
     addresses = [field for field in texts if parse_email(field.value)]
     if len(addresses) == 1:
         yield from _suggest(event, addresses[0], "email", "the only e-mail address")
+    elif not addresses:
+        yield from _suggest_extracted(event, texts, lead)
     for field in unmapped:
         yield from _suggest_alone(event, field)
     yield from _suggest_numbered_names(event, unmapped)
@@ -174,6 +194,53 @@ def _suggest_by_value(
     messages = [field for field in texts if _is_message(field)]
     if len(messages) == 1:
         yield from _suggest(event, messages[0], "message", "guessed: the only longer text")
+
+
+def _suggest_extracted(
+    event: ParsedEvent, texts: list[PayloadField], lead: Lead
+) -> Iterator[MapSuggestion]:
+    """The only e-mail address, or the only phone number, in a longer text.
+
+    In the message, which then is an answer, only if nobody could be written to otherwise.
+    """
+    for kind in ("email", "phone"):
+        if lead.email or lead.phone:
+            places = texts if kind == "email" else []
+        else:
+            places = [*texts, *(one for one in event.fields if _is_text_of(one, lead.message))]
+        sentences = [one for one in places[:MAX_UNMAPPED] if _is_own_sentence(one)]
+        effort = Effort()
+        parts = [(one, extract(kind, one.value, effort)) for one in sentences]
+        holding = [one for one, part in parts if part]
+        if len(holding) == 1 and len({part for _, part in parts if part}) == 1:
+            names = {"email": "e-mail address", "phone": "phone number"}
+            reason = f"the only {names[kind]} is in its text"
+            yield from _suggest(event, holding[0], kind, reason, {"extract": kind})
+            return
+
+
+def _is_own_sentence(field: PayloadField) -> bool:
+    """Whether it is of several words, under a label that speaks of nobody else."""
+    words = sum(any(map(str.isalpha, word)) and "@" not in word for word in field.value.split())
+    label_words = split_words(" ".join(field.name_path))
+    return words >= MIN_SENTENCE_WORDS and vocabulary().strange.isdisjoint(label_words)
+
+
+def _is_text_of(field: PayloadField, text: str | None) -> bool:
+    return text is not None and isinstance(field.value, str) and clean_text(field.value) == text
+
+
+def _suggest_stripped(event: ParsedEvent, lead: Lead) -> Iterator[MapSuggestion]:
+    """Fields that a product marks with their kind: `f:1234` is the id of a form."""
+    for field in event.fields:
+        match = _MARKED.fullmatch(field.value) if isinstance(field.value, str) else None
+        target = match_path(field.name_path) if match and field.path else None
+        if match is None or target is None or parse_value(target, match[2]) is None:
+            continue
+        taken = _value_of(lead, target)
+        if taken == field.value or (taken is None and target in ("email", "phone")):
+            reason = f"without the mark {match[1]}"
+            yield from _suggest(event, field, target, reason, {"strip": match[1]})
 
 
 def _suggest_alone(event: ParsedEvent, field: PayloadField) -> Iterator[MapSuggestion]:
@@ -242,10 +309,14 @@ def _says_nothing(field: PayloadField) -> bool:
 
 
 def _suggest(
-    event: ParsedEvent, field: PayloadField | None, target: str, reason: str
+    event: ParsedEvent,
+    field: PayloadField | None,
+    target: str,
+    reason: str,
+    change: dict[str, str] | None = None,
 ) -> Iterator[MapSuggestion]:
     if field and (path := _map_path(event, field.path)):
-        yield MapSuggestion(path, target, reason)
+        yield MapSuggestion(path, target, reason, change or {})
 
 
 def _map_path(event: ParsedEvent, path: Path) -> str | None:

@@ -13,7 +13,9 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from service.intake.content import content_digest
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.normalize import normalize, normalize_record, process_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
@@ -22,9 +24,10 @@ from service.sources.source_file.loader import load_sources
 from service.sources.wizard.propose import Proposal, propose
 from service.sources.wizard.toml import comment
 from tests.providers.cases import Case, cases, name_of, request_of, source_of
-from tests.unit.sources.factories import FORM, JSON, NOW, post
+from tests.unit.sources.factories import FORM, JSON, NOW, form, json_post, post
 from tests.unit.sources.test_any_bytes import BODIES, HEADERS, TYPES
 from tests.unit.sources.test_configured import PRODUCTS, Product
+from worker.contract import Lead
 
 SENT = [*cases(), *cases("api_response")]
 VERIFIABLE = [
@@ -176,7 +179,9 @@ def test_products_without_an_adapter(product: Product) -> None:
         built = msgspec.to_builtins(event.lead) | {"full_name": event.lead.full_name}
         for name, value in expected.items():
             if name.startswith("answers."):
-                assert event.lead.answers.get(name.removeprefix("answers.")) == value
+                label_end = f".{name.removeprefix('answers.')}"
+                answers = event.lead.answers.items()
+                assert [text for at, text in answers if f".{at}".endswith(label_end)] == [value]
             elif name not in missing:
                 assert built.get(name, {} if isinstance(value, dict) else None) == value, (
                     name,
@@ -199,6 +204,205 @@ def test_open_questions_are_named(product: Product) -> None:
         "open",
         *(suggestion.path for suggestion in proposal.guessed),
     }
+
+
+def lines(proposal: Proposal) -> list[str]:
+    """The lines of a proposal without what is behind them, but for the spaces."""
+    return [line.partition("  #")[0].strip() for line in proposal.toml.splitlines()]
+
+
+def read_again(proposal: Proposal, request: InboundRequest) -> Lead:
+    """The lead of a request under the proposed source."""
+    lead = normalize(of(proposal), request, NOW).events[0].lead
+    assert lead is not None
+    return lead
+
+
+def test_questions_are_named_only_where_the_reader_does_not_find_them() -> None:
+    """A list that the reader takes for questions by itself is not proposed; one inside a text that
+    holds JSON is, because it would be no questions without.
+    """
+    questions = [
+        {"label": "Your name", "value": "Ada Lovelace"},
+        {"label": "E-mail", "value": "ada@example.com"},
+    ]
+    plain, nested = json_post({"fields": questions}), json_post({"d": json.dumps({"q": questions})})
+    assert of(propose(plain, now=NOW)).read.pair_lists == []
+    assert len(of(propose(nested, now=NOW)).read.pair_lists) == 1
+    for request in (plain, nested):
+        lead = read_again(propose(request, now=NOW), request)
+        assert (lead.name, lead.email) == ("Ada Lovelace", "ada@example.com")
+
+
+PARTS: list[tuple[InboundRequest, str, dict[str, Any]]] = [
+    (
+        form(Kontakt="Am besten per Mail an ada@example.com, danke", Firma="Beispiel GmbH"),
+        'Kontakt = { to = "email", extract = "email" }',
+        {"email": "ada@example.com", "company": "Beispiel GmbH"},
+    ),
+    (
+        form(message="My address is ada@example.com, please do write to me there"),
+        'message = { to = "email", extract = "email" }',
+        {"email": "ada@example.com"},
+    ),
+    (
+        form(Vorname="Ada", Notiz_x="Bitte erst abends unter 030 1234567 anrufen"),
+        'Notiz_x = { to = "phone", extract = "phone" }',
+        {"phone": "030 1234567", "first_name": "Ada"},
+    ),
+    (
+        json_post({"form_id": "f:1234567", "email": "ada@example.com"}),
+        'form_id = { to = "form_id", strip = "f:" }',
+        {"form_id": "1234567", "email": "ada@example.com"},
+    ),
+    (
+        json_post({"email": "e:ada@example.com", "phone": "p:+4930123456"}),
+        'email = { to = "email", strip = "e:" }',
+        {"email": "ada@example.com", "phone": "+4930123456"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "line", "expected"), PARTS, ids=[one[1] for one in PARTS])
+def test_the_part_that_is_wanted_is_taken(
+    request_: InboundRequest, line: str, expected: dict[str, Any]
+) -> None:
+    """An address or a number in a longer text, or behind a mark, becomes a field; decided by a
+    person, the line stays the same.
+    """
+    proposal = propose(request_, now=NOW)
+    assert line in lines(proposal)
+    lead = read_again(proposal, request_)
+    assert {name: getattr(lead, name) for name in expected} == expected
+    decided = {suggestion.path: suggestion.line for suggestion in proposal.guessed}
+    assert line in lines(propose(request_, now=NOW, mapped=decided))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        form(email="ada@example.com", note_x="My friend bob@example.com told me of you"),
+        form(name="Ada", friend="Please do write to bob@example.com about it too"),
+        form(name="Ada", a="do write to me at a@example.com", b="or else to my own b@example.com"),
+        form(name="Ada", email="ada@example.com", site="http:example.com", ref="a: b"),
+    ],
+    ids=["another address", "somebody else's", "two of them", "no mark"],
+)
+def test_no_part_is_taken_in_doubt(request_: InboundRequest) -> None:
+    """Where there is an address already, several, or somebody else's, no part is proposed."""
+    proposed_map = of(propose(request_, now=NOW)).map
+    assert [line for line in proposed_map.values() if not isinstance(line, str)] == []
+
+
+ADA = {"name": "Ada Lovelace", "email": "ada@example.com"}
+REP = {"name": "Rolf Rep", "email": "rolf@dealer.example", "firma": "Dealer GmbH"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        json_post({**ADA, "zust": REP}),
+        json_post({"customer": ADA, "zust": REP}),
+        form(**ADA, **{f"zust[{name}]": text for name, text in REP.items()}),
+    ],
+    ids=["beside the lead's fields", "beside the lead's object", "in a form"],
+)
+def test_another_persons_object_is_ignored(request_: InboundRequest) -> None:
+    """Somebody whose object has a name that says nothing of it gives the lead no company."""
+    proposal = propose(request_, now=NOW)
+    assert of(proposal).ignore == ["zust"]
+    lead = read_again(proposal, request_)
+    assert (lead.name, lead.email, lead.company) == (ADA["name"], ADA["email"], None)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {**ADA, "agent": REP},
+        {**ADA, "zust": {"name": "Rolf Rep", "email": "rolf@dealer.example"}},
+        {**ADA, "company": {"name": "Ada's Ltd", "email": "info@ada.example"}},
+        {**ADA, "form": {"id": "7", "name": "Contact"}, "page": {"url": "https://a.example/"}},
+        {"zust": ADA},
+    ],
+    ids=["known words", "nothing taken", "the lead's company", "no person", "the only person"],
+)
+def test_nothing_is_ignored_without_need(payload: dict[str, Any]) -> None:
+    """What the reader leaves alone by itself, and what is the lead's own, is not proposed."""
+    proposal = propose(json_post(payload), now=NOW)
+    assert "ignore = " not in proposal.toml
+
+
+def test_two_strangers_are_left_to_a_person() -> None:
+    """Where nothing says which of two people is the lead, the other one stands in a comment; with
+    it in force, the lead stays who it is.
+    """
+    request = json_post({"blip": ADA, "zust": REP | {"firma": ""}})
+    proposal = propose(request, now=NOW)
+    assert of(proposal).ignore == []
+    assert '# ignore = ["zust"]' in lines(proposal)
+    in_force = structs.replace(of(proposal), ignore=["zust"])
+    assert read_again(proposal, request).email == ADA["email"]
+    [event] = normalize(in_force, json_post({"zust": REP}), NOW).events
+    assert event.outcome is Outcome.NO_CONTACT
+
+
+def test_a_root_is_never_somebody_elses() -> None:
+    """An object that has more to say than the lead's own fields does not become the root."""
+    assert of(propose(json_post({**ADA, "zust": REP}), now=NOW)).read.root is None
+    assert of(propose(json_post({"customer": ADA, "zust": REP}), now=NOW)).read.root == "customer"
+
+
+def test_a_missing_country_is_said() -> None:
+    """A phone number without its country brings a line to fill in; a country or a + does not."""
+    line = '# default_country = "XX"'
+    national = {"email": "ada@example.com", "phone": "030 1234567"}
+    proposal = propose(form(**national), now=NOW)
+    assert line in lines(proposal)
+    filled = proposal.toml.replace(line, 'default_country = "DE"')
+    source = load_sources(filled, dict.fromkeys(proposal.secrets, "x")).sources[proposal.name]
+    lead = normalize(source, form(**national), NOW).events[0].lead
+    assert lead is not None
+    assert lead.phone == "+49301234567"
+    for fields in (national | {"country": "Germany"}, national | {"phone": "+49 30 1234567"}, ADA):
+        assert "default_country" not in propose(form(**fields), now=NOW).toml
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("1700000000123", "1700000001456"),
+        ("2023-11-14T22:13:27Z", "2023-11-14T22:13:29Z"),
+        ("6f1c2a90-3b7d-4e52-9c11-0a8be4d7f013", "0b2d9c44-77a1-4c3e-8f60-5d19a2c3e4f5"),
+        ("03AGdBq25tqX9KpQwZ8Yx7Lm4Vn2R", "03AGdBq25hT6sWe1Jk8Uy3Ob7Cd5M"),
+    ],
+    ids=["Unix time", "time", "UUID", "token"],
+)
+def test_what_differs_by_post_makes_no_two_leads(first: str, second: str) -> None:
+    """A time, a nonce or a token under a name that says nothing of it is left out of what tells two
+    posts apart; what was said is not.
+    """
+    posts = [form(email="a@example.com", stand=text, wish="A") for text in (first, second)]
+    source = of(propose(posts[0], now=NOW))
+    assert source.dedupe_ignore == ["stand"]
+    leads = [normalize(source, one, NOW).events[0].lead for one in posts]
+    other = normalize(source, form(email="a@example.com", stand=first, wish="B"), NOW).events[0]
+    digests = [content_digest(source, lead) for lead in (*leads, other.lead) if lead]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timestamp": "1700000000123", "csrf_token": "03AGdBq25tqX9KpQwZ8Yx7Lm4Vn2R"},
+        {"visit": "2023-11-20T10:00:00"},
+        {"tax": "1772345678", "vat": "DE123456789012345678"},
+        {"model": "Model-X200-BlackEdition-2024", "site": "https://a.example/x1Y2z3A4b5C6"},
+    ],
+    ids=["built in", "a time that was chosen", "numbers", "words"],
+)
+def test_what_was_said_tells_two_posts_apart(fields: dict[str, str]) -> None:
+    """What the built-in rules know already, and what a person may have written, is not proposed."""
+    assert "dedupe_ignore" not in propose(form(email="a@example.com", **fields), now=NOW).toml
 
 
 BODY = json.dumps(
@@ -296,6 +500,58 @@ def test_what_is_signed_is_found_with_the_secret(text: str) -> None:
     assert of(proposal, "s3cret").verification.signed == text
     assert process_request(of(proposal, "s3cret"), request, float(TIME)).outcome is Outcome.LEAD
     assert "s3cret" not in proposal.toml
+
+
+@pytest.mark.parametrize(
+    ("request_", "line", "answer"),
+    [
+        (
+            json_post({"token": "t0ken", "challenge": "3eZbrw1aBm2", "type": "url_verification"}),
+            'when = { at = "type", equals = "url_verification" }',
+            "3eZbrw1aBm2",
+        ),
+        (json_post({"challenge": "3eZbrw1aBm2"}), 'echo = "challenge"', "3eZbrw1aBm2"),
+        (
+            post(b"", "text/plain", query="validationToken=Validation%3A+ok"),
+            'query = "validationToken"',
+            "Validation: ok",
+        ),
+        (post(b"{}", JSON, X_Hook_Secret="b537207f20cb"), 'header = "X-Hook-Secret"', None),
+    ],
+    ids=["a kind of event", "alone", "in the query", "in a header"],
+)
+def test_a_challenge_is_proposed_to_be_answered(
+    request_: InboundRequest, line: str, answer: str | None
+) -> None:
+    """What is to be sent back is found in the body, the query or a header, and sent back without a
+    secret; nothing of it is taken for a field or for a secret.
+    """
+    proposal = propose(request_, now=NOW)
+    source = of(proposal)
+    assert line in lines(proposal)
+    assert (source.map, source.read.event_id, source.verification.query) == ({}, None, "key")
+    reading = process_request(source, request_, NOW)
+    assert reading.outcome is Outcome.HANDSHAKE
+    assert reading.response is not None
+    assert reading.response.body == answer
+    assert reading.response.headers == ({} if answer else {"X-Hook-Secret": "b537207f20cb"})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        json_post({"email": "ada@example.com", "challenge": "Leadership"}),
+        json_post({"name": "Ada", "challenge": "Leadership"}),
+        post(b"email=ada%40example.com", query="challenge=30-days"),
+        json_post({"email": "ada@example.com", "question": "Is this a challenge?"}),
+    ],
+    ids=lambda request: request.body.decode()[:20] + request.query,
+)
+def test_a_submission_is_no_challenge(request_: InboundRequest) -> None:
+    """Somebody's data are never sent back, whatever a field or a parameter is called."""
+    proposal = propose(request_, now=NOW)
+    assert of(proposal).handshake is None
+    assert proposal.lead is not None
 
 
 def test_an_unreadable_signature_is_a_warning() -> None:

@@ -1,0 +1,101 @@
+"""Answers that differ from post to post, whatever is said.
+
+A page writes the time, a token or a captcha's answer into hidden fields; a double click on its
+button is one lead all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from worker.units import parse_unix_time
+
+# A token by its characters alone: how long it is, and how often small letters, capitals and digits
+# take turns in it; in words and numbers they do so less often.
+MIN_TOKEN_CHARS = 20
+MIN_CHANGES = 0.4
+MAX_AGE_SECONDS = 30 * 86_400
+_CAPTCHA_OR_TOKEN = re.compile(
+    r"captcha|turnstile|friendly.?challenge|csrf|xsrf|\bnonce\b|wpnonce|antispam|anti.?spam"
+    r"|\btoken\b|token$|honeypot|form.?build.?id|\bak (?:js|bib|bfs|hp)",
+    re.IGNORECASE,
+)
+_TIME_NAMES = frozenset(
+    {
+        "ts", "t", "time", "timestamp", "datetime", "date", "epoch", "unixtime", "now", "created",
+        "submitted", "sent", "loaded", "started", "start", "rendered", "render", "generated",
+        "opened", "open", "load", "init", "begin", "modified", "updated", "zeit", "zeitstempel",
+        "datum", "heure", "horodatage", "fecha", "hora", "data", "ora", "tid", "tijd", "czas",
+    }
+)  # fmt: skip
+# Words of names that nobody would read as a question; an `id` may be that of somebody's order.
+_HIDDEN_NAMES = frozenset(
+    {
+        "hidden", "uid", "uuid", "guid", "hash", "session", "sid", "cid", "rid", "state", "sig",
+        "signature", "fingerprint", "instance", "cache", "random", "rand", "seed", "challenge",
+        "verification", "nonce",
+    }
+)  # fmt: skip
+_SPENT_NAMES = re.compile(
+    r"elapsed|time (?:on|spent|to|taken)|(?:fill|dwell|submit) time|seconds on"
+)
+_WORDS = re.compile(r"[^\W_]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# From 2001 to 2096, in seconds (with a fraction) to nanoseconds.
+_UNIX_TIME = re.compile(r"[1-3][0-9]{9}(?:\.[0-9]{1,9}|(?:[0-9]{3}){1,3})?", re.ASCII)
+_ISO_TIME = re.compile(
+    r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}:?[0-9]{2}(?:[.,][0-9]{1,9})?"
+    r" ?(?:Z|[+-][0-9]{2}:?[0-9]{0,2}|UTC|GMT)?",
+    re.ASCII | re.IGNORECASE,
+)
+# As JavaScript and mail headers write it: `Tue Mar 05 2024 10:00:00 GMT+0100 (CET)`.
+_WRITTEN_TIME = re.compile(
+    r"[A-Z][a-z]{2},? (?:[A-Z][a-z]{2} [0-9]{2}|[0-9]{1,2} [A-Z][a-z]{2}) [0-9]{4}"
+    r" [0-9]{2}:[0-9]{2}:[0-9]{2}.{0,60}"
+)
+_SPENT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\s?(?:ms|s|sec|seconds)?", re.ASCII)
+_RANDOM = re.compile(
+    r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_+/=.:~-]{16,4000}", re.ASCII
+)
+_SECONDS = re.compile(r":[0-9]{2}:(?!00)[0-9]{2}|[.,](?!0+\b)[0-9]")
+# A UUID, or a digest: with more letters than stand before the number of a firm or an account.
+_HEX = re.compile(
+    r"(?=[^0-9]*[0-9])(?=(?:[^a-f]*[a-f]){3})(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,128})",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def differs_by_post(label: str, value: str | list[str]) -> bool:
+    """Whether an answer says when or by which page a form was sent, rather than what it says."""
+    name = " ".join(_WORDS.findall(_CAMEL.sub(" ", label)))
+    if _CAPTCHA_OR_TOKEN.search(name):
+        return True
+    if not isinstance(value, str):
+        return False
+    words = set(name.lower().split())
+    is_hidden = label.startswith("_") or bool(words & _HIDDEN_NAMES)
+    if _UNIX_TIME.fullmatch(value) or _ISO_TIME.fullmatch(value) or _WRITTEN_TIME.fullmatch(value):
+        return is_hidden or bool(words & _TIME_NAMES)
+    if _SPENT_NAMES.search(name.lower()) and _SPENT.fullmatch(value):
+        return True
+    return (is_hidden or "id" in words) and bool(_RANDOM.fullmatch(value))
+
+
+def looks_bound_to_post(value: str, now: float) -> bool:
+    """Whether a value, whatever its name, looks like the moment of a post, a nonce or a token.
+
+    A time at a full minute may be one that somebody chose. A number is a Unix time only if that is
+    not long before or after `now`: else it may be any number of ten digits.
+    """
+    if _UNIX_TIME.fullmatch(value):
+        return abs((parse_unix_time(value) or 0.0) - now) < MAX_AGE_SECONDS
+    if _ISO_TIME.fullmatch(value) or _WRITTEN_TIME.fullmatch(value):
+        return bool(_SECONDS.search(value))
+    if _HEX.fullmatch(value):
+        return True
+    if not _RANDOM.fullmatch(value) or len(value) < MIN_TOKEN_CHARS or "://" in value:
+        return False
+    kinds = [(one.isdigit(), one.isupper()) for one in value if one.isalnum()]
+    changes = sum(before != after for before, after in pairwise(kinds))
+    return changes >= MIN_CHANGES * len(kinds)
