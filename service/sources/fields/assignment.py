@@ -443,7 +443,7 @@ class _Person(Struct, frozen=True):
 
 
 def _richest(people: Iterable[_Person]) -> _Person | None:
-    """The one of whom most is known; of equals, one whom the payload calls a person, or the first."""
+    """The one of whom most is known; of equals, the first that the payload calls a person."""
     return max(
         people,
         key=lambda one: (

@@ -15,14 +15,14 @@ MAX_TRACKING_CHARS = 1_024
 MAX_URL_CHARS = 8_192
 MAX_URL_PARAMETERS = 200
 
-# A value that stands for nothing: an unfilled template token, or a word such as `(not set)`.
+# A value that says nothing: an unfilled template token, or a word such as `(not set)`.
 _PLACEHOLDER = re.compile(
     r"\{\{.*\}\}|\$?\{[^{}]*\}|\[[\w"
     r" .:-]*\]|%%.*%%|%[A-Za-z_]+%|<[^<>]*>|__[A-Za-z_]+__|\*\|.*\|\*|x{3,}|"
     r"\((?:not set|none|not provided|direct)\)|null|none|undefined|nan|n/a|-+",
     re.IGNORECASE | re.DOTALL,
 )
-# In other fields, only what nobody would type.
+# In other fields, only tokens that nobody would type.
 _TEMPLATE_TOKEN = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|%%[^%]*%%|\*\|[^|]*\|\*|\[object Object\]", re.IGNORECASE
 )
@@ -41,7 +41,7 @@ def parse_tracking_value(text: str) -> str | None:
 
 
 def is_template_token(text: str) -> bool:
-    """Whether the whole text is a token that some template should have replaced."""
+    """Whether the whole text is a token that a template should have replaced."""
     return bool(_TEMPLATE_TOKEN.fullmatch(text))
 
 

@@ -1,4 +1,4 @@
-"""Countries by ISO code, by name or by the codes that forms send."""
+"""ISO country codes, from names in many languages and from the codes that forms send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COUNTRY_LANGUAGES = (
     "en", "de", "fr", "es", "it", "pt", "nl", "sv", "pl", "da", "nb", "fi", "cs", "sk", "hu", "ro",
     "el", "ru", "uk", "tr", "ar", "he", "ja", "zh", "zh_Hant", "ko", "id", "vi", "fa", "ca",
 )  # fmt: skip
-# Names that the tables lack, and the three-letter codes that forms send most.
+# Names that the library's tables lack, and the three-letter codes that forms send most often.
 EXTRA_COUNTRY_NAMES = {
     "uk": "GB", "england": "GB", "scotland": "GB", "wales": "GB", "great britain": "GB",
     "usa": "US", "u.s.": "US", "america": "US", "united states of america": "US",
@@ -49,7 +49,7 @@ def is_country(code: str) -> bool:
 
 
 def country_code(country: str) -> str | None:
-    """The two-letter code of a country's code or name; None if it is neither."""
+    """The two-letter code for a country's code or name; None if it is neither."""
     code = country.strip().upper()
     if is_country(code):
         return code
@@ -58,7 +58,7 @@ def country_code(country: str) -> str | None:
 
 @cache
 def country_names() -> dict[str, str]:
-    """Normalised name -> code. The first call takes about 200 ms, to read the tables."""
+    """Phrase of a name -> code. The first call reads the tables, which takes about 200 ms."""
     codes = {to_phrase(name): code for name, code in EXTRA_COUNTRY_NAMES.items()}
     for code, spellings in _country_spellings().items():
         if code not in phonenumbers.SUPPORTED_REGIONS:
@@ -75,7 +75,8 @@ def country_names() -> dict[str, str]:
 def _country_spellings() -> dict[str, dict[str, str]]:
     """Code -> language -> name.
 
-    The module is loaded from its file: its package would load the towns of all area codes, 100 MB.
+    The module is loaded from its file: importing its package would load the towns of all area
+    codes, which take 100 MB.
     """
     file = Path(phonenumbers.__file__).with_name("geodata") / "locale.py"
     spec = importlib.util.spec_from_file_location("phonenumbers.geodata.locale", file)

@@ -15,26 +15,26 @@ from email_validator import EmailNotValidError, validate_email
 from service.sources.fields.effort import Effort
 from service.sources.fields.text import clean_line
 
-MAX_EMAIL_CHARS = 254
+MAX_EMAIL_CHARS, MAX_LOCAL_CHARS, MAX_DOMAIN_CHARS = 254, 64, 253
 # Characters of a text in which addresses are looked for.
 MAX_TEXT_CHARS = 400
 MAX_ADDRESSES = 5
-# Dots of a domain; the library takes as long as it has parts.
+# Dots of a domain; the library's time grows with its parts.
 MAX_DOTS = 8
 
-# Addresses that need no library: nothing in them is quoted, foreign or a literal.
+# Addresses that need no library: ASCII, with nothing quoted and no IP address.
 _PLAIN = re.compile(
     r"[a-z0-9_+&'#~-]+(?:\.[a-z0-9_+&'#~-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}"
 )
 _ANGLE = re.compile(r"^(?P<name>[^<>@]*)<(?P<address>[^<>]+)>")
 _SEPARATORS = re.compile(r"[\s;,|]+|(?<=\w)/(?=\w)")
 _SPACED_AT = re.compile(r"(?<=\w) ?@ ?(?=\w)")
-_AROUND = " \t'\"`<>()[]{}.,;:*“”„‘’«»"
+_SURROUNDING = " \t'\"`<>()[]{}.,;:*“”„‘’«»"
 _SCHEME = re.compile(r"^(?:mailto|e-?mail|smtp):\s*", re.IGNORECASE)
 
 
 class Address(NamedTuple):
-    """An address, the name that was written with it, and whether the text said more than that."""
+    """An address, the name that was written with it, and whether the text said more."""
 
     email: str
     name: str | None = None
@@ -60,22 +60,22 @@ def parse_address(text: str, effort: Effort | None = None) -> Address | None:
     if "@" not in line:
         return None
     line = _SPACED_AT.sub("@", line)
-    line = _SCHEME.sub("", line.strip(_AROUND))
+    line = _SCHEME.sub("", line.strip(_SURROUNDING))
     if match := _ANGLE.match(f"{line}>" if "<" in line and ">" not in line else line):
-        email = _check(match["address"].partition("?")[0].strip(_AROUND), effort)
-        name = match["name"].strip(_AROUND)
+        email = _check(match["address"].partition("?")[0].strip(_SURROUNDING), effort)
+        name = match["name"].strip(_SURROUNDING)
         return Address(email, name or None) if email else None
-    parts = [part for part in _SEPARATORS.split(line.partition("?")[0]) if part.strip(_AROUND)]
-    addresses = [part.strip(_AROUND) for part in parts if "@" in part][:MAX_ADDRESSES]
+    parts = [part for part in _SEPARATORS.split(line.partition("?")[0]) if part.strip(_SURROUNDING)]
+    addresses = [part.strip(_SURROUNDING) for part in parts if "@" in part][:MAX_ADDRESSES]
     if not addresses or len(parts) > 2 * len(addresses) + 2:
-        # A sentence that holds an address is not the answer to a question for one.
+        # A sentence that contains an address does not answer a question for one.
         return None
     email = next((email for one in addresses if (email := _check(one, effort))), None)
     return Address(email, has_more=len(parts) > 1) if email else None
 
 
 def _check(address: str, effort: Effort | None) -> str | None:
-    """The address in lower case, if somebody could be written to at it."""
+    """The address in lower case; None if its syntax is wrong."""
     address = _SCHEME.sub("", address).lower()
     is_possible = (
         3 <= len(address) <= MAX_EMAIL_CHARS
@@ -97,6 +97,6 @@ def _check(address: str, effort: Effort | None) -> str | None:
 
 
 def _has_short_parts(address: str) -> bool:
-    """Whether the part before the `@` has at most 64 characters (RFC 5321)."""
+    """Whether neither the part before the `@` nor the domain is too long (RFC 5321)."""
     local, _, domain = address.partition("@")
-    return len(local) <= 64 and len(domain) <= 253
+    return len(local) <= MAX_LOCAL_CHARS and len(domain) <= MAX_DOMAIN_CHARS

@@ -1,8 +1,8 @@
 """Regular expressions of the source file that no text can make slow.
 
 Python's matcher backtracks: `(a+)+b` takes years for forty letters. So a pattern is measured when
-the source file is loaded. What repeats inside a repeat is refused; repeats in a row that may match
-the same text shorten the text that is looked at, and are refused where hardly any would be left.
+the source file is loaded. A repeat inside a repeat is refused; repeats in a row that may match the
+same text shorten the text that is searched, and are refused if hardly any of it would be left.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 MAX_PATTERN_CHARS = 200
-# Characters of a text in which a pattern is looked for, and what must be left of them.
+# Characters of a text that are searched, and how many must be left of them.
 MAX_MATCHED_CHARS, MIN_MATCHED_CHARS = 1_000, 80
-# Steps that one search may take at worst; ten thousand take about a third of a millisecond.
+# Steps that one search may take at worst; ten thousand take about 0.3 ms.
 MAX_STEPS = 600_000
-# Repeats up to this often count as so many copies.
+# A repeat of at most this many times counts as that many copies.
 MAX_COPIES = 4
 # Ways through optional parts and alternatives.
 MAX_WAYS = 64
@@ -39,7 +39,7 @@ class PatternError(ValueError):
 
 
 class SafePattern(Struct, frozen=True):
-    """A pattern, and the characters of a text that it is tried on.
+    """A pattern, and how many characters of a text it may search.
 
     A search in `n` characters takes `weight * n ** repeats / repeats!` steps at worst.
     """
@@ -61,7 +61,7 @@ class SafePattern(Struct, frozen=True):
 
 @lru_cache(maxsize=1_024)
 def compile_pattern(text: str) -> SafePattern:
-    """The pattern of a text. Raises PatternError."""
+    """The pattern, compiled and measured. Raises PatternError."""
     if not 0 < len(text) <= MAX_PATTERN_CHARS:
         raise PatternError(f"a regular expression of 1 to {MAX_PATTERN_CHARS} characters")
     try:
@@ -73,7 +73,7 @@ def compile_pattern(text: str) -> SafePattern:
     pieces = list(analysis.flatten(tree))
     is_anchored = bool(tree.data) and tree.data[0] in [(_constants.AT, one) for one in _STARTS]
     if not is_anchored or compiled.flags & re.MULTILINE:
-        # Where a match begins is tried at each character, as if the pattern began with `.*?`.
+        # The matcher tries each character as the beginning, as if the pattern began with `.*?`.
         pieces.insert(0, _ANYWHERE)
     repeats, weight = _count_repeats(pieces), analysis.choices * _weigh_runs(pieces)
     length = MAX_MATCHED_CHARS
@@ -88,7 +88,7 @@ def compile_pattern(text: str) -> SafePattern:
 
 
 class _Piece(NamedTuple):
-    """A character that must be there, or a repeat; `characters` is what it matches of a sample."""
+    """A required character, or a repeat; `characters` are those of a sample that it matches."""
 
     characters: frozenset[str]
     is_loop: bool = False
@@ -115,7 +115,7 @@ class _Analysis:
             elif operation is _constants.BRANCH:
                 self._add_ways(len(argument[1]))
                 for branch in argument[1]:
-                    # Which branch it is stays open, so nothing in them must be there.
+                    # Any branch may match, so no character of them is required.
                     yield from (piece for piece in self.flatten(branch) if piece.is_loop)
             elif operation is not _constants.AT:
                 yield _Piece(self._characters([(operation, argument)]))
@@ -155,10 +155,10 @@ class _Analysis:
 def _count_repeats(pieces: list[_Piece]) -> int:
     """How many repeats multiply the steps, each by the length of the text.
 
-    A repeat may end at many places (`ends`), unless a character follows that it does not match.
-    After a character that it does not match it adds nothing, as long as there is one way to each
-    place: what it matches from one such character on ends before the next one. Whoever gets to the
-    last repeat has a match.
+    A repeat may end at many places (`ends`), unless a character follows that it cannot match.
+    After such a character it adds nothing, as long as there is only one way to each place: what it
+    matches from one such character on ends before the next one. A search that reaches the last
+    repeat has a match.
     """
     steps = ends = 0
     is_distinct = True
@@ -175,10 +175,10 @@ def _count_repeats(pieces: list[_Piece]) -> int:
 
 
 def _weigh_runs(pieces: list[_Piece]) -> float:
-    """How often a place in the text may be compared with characters that must be there.
+    """How often a place in the text may be compared with required characters.
 
-    A run of them is compared once, on the whole, unless it overlaps itself as `aaab` does. The
-    first run also says how close to each other a match can begin.
+    A run of them is compared about once, unless it overlaps itself as `aaab` does. The first run
+    also bounds how close together two matches can begin.
     """
     runs = [list(run) for is_loop, run in groupby(pieces, lambda one: one.is_loop) if not is_loop]
     lengths = ((run[:end], end) for run in runs for end in range(1, len(run) + 1))

@@ -13,11 +13,11 @@ from service.sources.fields.text import clean_line
 
 MAX_PHONE_CHARS = 64
 MIN_PHONE_DIGITS, MAX_PHONE_DIGITS = 5, 30
-# The longest number of E.164; what is longer is two numbers, or none.
+# The longest number in E.164; longer ones are two numbers, or none.
 MAX_E164_DIGITS = 15
 MAX_WORDS_BESIDE = 4
 MAX_EXTENSION_CHARS = 40
-# National numbers with more digits than this are so rare that a country's code is likelier.
+# National numbers with more digits are so rare that a country code is likelier.
 MAX_NATIONAL_DIGITS = 11
 
 _DIGIT = re.compile(r"\d")
@@ -36,7 +36,7 @@ _PLAIN = re.compile(r"\+?[0-9](?:[ -]?[0-9]){4,14}")
 _IN_FULL = re.compile(r"\+[1-9][0-9]{6,14}")
 _FOREIGN_PREFIX = re.compile(r"^\s*(?:\+|00(?=[1-9]))")
 _PUNCTUATION = re.compile(r"[\s().\-/]+")
-# A zero that belongs to national numbers alone: in brackets, or first after the country's code.
+# A zero that only belongs to national numbers: in brackets, or first after the country code.
 _TRUNK_ZERO = re.compile(r"\(\s*0|^\+[0-9]{1,3}[\s().\-/]*0")
 _SEVERAL = re.compile(
     r"\s*(?:[;,|]|\s/\s|\b(?:or|oder|ou|und|and|y|o|e|of|en|eller|lub|nebo|alebo|vagy|tai|sau|veya|или|або)\b)\s*",
@@ -46,28 +46,28 @@ _DATE = re.compile(r"(?:19|20)\d\d-[01]\d-[0-3]\d")
 _WORD = re.compile(r"[^\W\d_]+\.?")
 _BRACKETED_CODE = re.compile(r"^\s*\(\+(\d{1,4})\)\s*")
 # A number among words.
-_INSIDE = re.compile(r"\+?\d[\d ().\-/]{5,}\d(?![\w])")
-# Words in brackets, but for an extension.
+_EMBEDDED = re.compile(r"\+?\d[\d ().\-/]{5,}\d(?![\w])")
+# Words in brackets, other than an extension.
 _REMARK = re.compile(r"\((?!\s*(?:ext|x|dw)\b)[^()]*[^\W\d_][^()]*\)", re.IGNORECASE)
 _EMPTY_BRACKETS = re.compile(r"\(\s*\)|\[\s*\]")
 _LOOKS_LIKE_PHONE = re.compile(r"(?:\+|00)[1-9][0-9 ()./-]{6,22}[0-9]|0[1-9][0-9 ()./-]{6,20}[0-9]")
 
 
 def is_plain_number(text: str) -> bool:
-    """Whether a text is nothing but a number, with nothing to be read around or between digits."""
+    """Whether a text is nothing but a phone number, in plain notation."""
     return _PLAIN.fullmatch(text) is not None and _DATE.fullmatch(text) is None
 
 
 def parse_phone(text: str) -> str | None:
-    """The number as typed, without what surrounds it; None if it has too few digits.
+    """The number as typed, without surrounding text; None if it has too few digits.
 
-    Letters are never read as digits, and a few words beside a number are left out, as in
+    Letters are never read as digits, and a few words beside a number are dropped, as in
     `0170 1234567 (Handy)`. An extension stays, as ` ext. 12`.
     """
     if len(text) > 4 * MAX_PHONE_CHARS:
         return None
     if is_plain_number(text):
-        return str(text)  # a number of JSON is a text of its own type
+        return str(text)  # it may be a `JsonNumber`
     typed = _SCHEME.sub("", clean_line(text)).strip(" ='\"`’,;:")
     if typed.isascii() and typed.isdigit():
         return typed if MIN_PHONE_DIGITS <= len(typed) <= MAX_E164_DIGITS + 5 else None
@@ -84,7 +84,7 @@ def parse_phone(text: str) -> str | None:
     typed = _first_number(typed)
     typed = _BRACKETED_CODE.sub(r"+\1 ", typed)
     if any(character.isalpha() for character in typed):
-        numbers = [one for one in _INSIDE.findall(typed) if len(_DIGIT.findall(one)) >= 7]
+        numbers = [one for one in _EMBEDDED.findall(typed) if len(_DIGIT.findall(one)) >= 7]
         if len(numbers) == 1:
             typed = numbers[0]
     if any(character.isalpha() for character in typed):
@@ -102,7 +102,7 @@ def parse_phone(text: str) -> str | None:
 
 
 def looks_like_phone(text: str) -> bool:
-    """Whether a text is a phone number in whatever field it stands: with its country or a zero."""
+    """Whether a text is a phone number whatever its field: it begins with `+`, `00` or `0`."""
     return bool(_LOOKS_LIKE_PHONE.fullmatch(text.strip()))
 
 
@@ -111,8 +111,8 @@ def to_e164(
 ) -> str:
     """E.164 for `+…` and `00…`, and for any number of a known `region` (two letters).
 
-    `dial_code` is a country's calling code from a field of its own, such as `+49`. Anything else
-    stays as typed. An extension is kept.
+    `dial_code` is a calling code from a field of its own, such as `+49`. Any other number stays as
+    typed. An extension is kept.
     """
     if _IN_FULL.fullmatch(typed):
         return typed
@@ -134,7 +134,7 @@ def to_e164(
 
 
 def is_same_number(national: str, international: str) -> bool:
-    """Whether a number with a country code is the other one, which has none."""
+    """Whether a number with a country code is the same as one without."""
     digits = "".join(_DIGIT.findall(national)).lstrip("0")
     return len(digits) >= MIN_PHONE_DIGITS and "".join(_DIGIT.findall(international)).endswith(
         digits
@@ -161,7 +161,7 @@ def _parse_e164(written: str, typed: str, region: str | None) -> str:
 
 
 def _with_its_code(written: str, number: phonenumbers.PhoneNumber) -> phonenumbers.PhoneNumber:
-    """The number with the country's code that it may begin with already, without a `+`."""
+    """The number, read with the country code with which it may already begin, without a `+`."""
     digits = "".join(_DIGIT.findall(written))
     is_long = len(digits) > MAX_NATIONAL_DIGITS or not phonenumbers.is_valid_number(number)
     if not digits.startswith(str(number.country_code)) or not is_long:
@@ -191,7 +191,7 @@ def _to_ascii_digits(text: str) -> str:
 
 
 def _from_number_notation(text: str) -> str | None:
-    """A number that a spreadsheet wrote (`4.91701234567E+11`), if none of its digits are lost."""
+    """A number that a spreadsheet wrote (`4.91701234567E+11`), if it has lost no digits."""
     mantissa, _, exponent = text.lower().replace(",", ".").partition("e")
     whole, _, fraction = mantissa.partition(".")
     shift = int(exponent or 0)

@@ -1,11 +1,11 @@
-"""Text from strangers, made safe to keep: NFC, no control characters, trimmed, bounded, linear."""
+"""Text from strangers, made safe to keep: NFC, no control characters, trimmed and bounded."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Characters of any one text; anything beyond is only in the raw body.
+# Characters of any one text; the rest is only in the raw body.
 MAX_TEXT_CHARS = 50_000
 # Characters of a field that Pipedrive keeps on one line: names, addresses, labels.
 MAX_LINE_CHARS = 255
@@ -24,7 +24,7 @@ _BLANK = re.compile(r"\s+")
 
 
 def clean_text(text: str, limit: int = MAX_TEXT_CHARS) -> str:
-    """Text of several lines: line feeds and tabs stay; lone surrogates become U+FFFD."""
+    """Text on several lines: line feeds and tabs stay; lone surrogates become U+FFFD."""
     text = text[:limit]
     if text.isascii() and text.isprintable():
         return text.strip()

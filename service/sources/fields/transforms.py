@@ -1,4 +1,4 @@
-"""What a line of `map` does to a value before it becomes a field's."""
+"""How a line of `map` changes a value before a field takes it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from service.sources.fields.values import MAX_LIST_ITEMS
 from service.sources.payload.tree import Tree, Upload, text_of
 from service.sources.schema import MapRule
 
-# Characters of a text in which an address, a number or a URL is looked for.
+# Characters of a text that are searched for an address, a number or a URL.
 MAX_SEARCHED_CHARS = 10_000
-# Candidates that are tried; what looks like a number may be a date.
+# Candidates that are tried; a date may look like a phone number.
 MAX_CANDIDATES = 10
-# Steps of a pattern that count as one call of a library.
+# Steps of a pattern that count as one library call.
 STEPS_PER_CALL = 10_000
 
 _EMAIL = re.compile(r"[^\s<>()\[\]{},;:\"'=|@]{1,64}@[^\W_](?:[\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
@@ -31,7 +31,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 def transform(rule: MapRule, value: Tree, effort: Effort) -> Tree:
     """The text, or the list of texts, that a rule makes of a value; None if nothing is left.
 
-    The order is that of the steps below, however the rule was written.
+    The steps always run in the order below, however the rule is written.
     """
     if not rule.changes_value or isinstance(value, Upload):
         return value
@@ -59,7 +59,7 @@ def transform(rule: MapRule, value: Tree, effort: Effort) -> Tree:
 
 
 def is_whole(rule: MapRule, value: Tree, result: Tree) -> bool:
-    """Whether a result says all that the value said, so that the value need not stay an answer."""
+    """Whether a result says as much as the value did, so that the value need not stay an answer."""
     if not rule.takes_part:
         return True
     return (text_of(value) or "").strip().casefold() == (text_of(result) or "").strip().casefold()

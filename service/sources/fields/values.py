@@ -1,6 +1,6 @@
 """The values of canonical fields, from what senders write.
 
-Each parser returns None for anything but a value of its field, so that the text stays an answer.
+Each parser returns None for a text that is no value of its field, so that it stays an answer.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from service.sources.fields.emails import parse_email
 from service.sources.fields.phones import parse_phone
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
 from service.sources.languages.vocabulary import vocabulary
-from service.sources.languages.words import split_words, to_phrase
+from service.sources.languages.words import split_words
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
 
 # Text, numbers, times and tick boxes.
 
-# Values of one list that are looked at.
+# Values of one list that are read.
 MAX_LIST_ITEMS = 500
 MAX_BOOL_CHARS = 200
 MAX_NAME_CHARS, MAX_COUNTRY_CHARS = 120, 60
@@ -35,7 +35,7 @@ _TITLES = frozenset(
         "dr", "prof", "professor", "ing", "dipl", "mag", "med", "phd", "bsc", "msc", "ma", "mba",
         "herr", "frau", "mr", "mrs", "ms", "miss", "mx", "sir", "madam", "monsieur", "madame", "m",
         "mme", "sr", "sra", "señor", "señora", "divers",
-        # Roles in a conversation or at a wedding, which no firm gives.
+        # Roles in a conversation or at a wedding, which are no jobs.
         "lead", "user", "visitor", "contact", "customer", "client", "guest", "member", "bride",
         "groom", "admin", "other",
     )
@@ -52,24 +52,24 @@ _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
 
 
 def parse_bool(value: Tree) -> bool | None:
-    """Whether a box is ticked; None if the text says neither.
+    """Whether a box is ticked; None if the value says neither.
 
-    Of several values the last counts: forms put a hidden field of the same name before the box.
+    Of several values the last one counts: forms put a hidden field of the same name before the box.
     """
     if isinstance(value, bool):
         return value
     if isinstance(value, list):
         return parse_bool(value[-1]) if value else None
-    phrase = to_phrase(str(value)[:MAX_BOOL_CHARS]) if isinstance(value, str) else ""
-    words = vocabulary()
-    if phrase in words.no:
+    words = split_words(value[:MAX_BOOL_CHARS]) if isinstance(value, str) else ()
+    phrase, known = "".join(words), vocabulary()
+    if phrase in known.no:
         return False
     if not phrase:
         return None
-    if phrase in words.yes or phrase.startswith(words.consent_openings):
+    if phrase in known.yes or phrase.startswith(known.consent_openings):
         return True
-    words_of_value = set(split_words(str(value)[:MAX_BOOL_CHARS]))
-    return True if words_of_value & words.asks_consent and not words_of_value & _NEGATIONS else None
+    is_consent = not known.asks_consent.isdisjoint(words) and _NEGATIONS.isdisjoint(words)
+    return True if is_consent else None
 
 
 def parse_short_text(value: Tree) -> str | None:
@@ -79,7 +79,7 @@ def parse_short_text(value: Tree) -> str | None:
 
 
 def parse_person_name(value: Tree) -> str | None:
-    """A person's name: text with letters, neither a number nor an address, nor a choice."""
+    """A person's name: text with letters, and no number, address, yes or no."""
     text = None if isinstance(value, JsonNumber) else parse_short_text(value)
     is_name = (
         text
@@ -93,14 +93,14 @@ def parse_person_name(value: Tree) -> str | None:
 
 
 def parse_company(value: Tree) -> str | None:
-    """A firm's name: text that is neither an address nor yes or no."""
+    """A company's name: text that is no number, address, yes or no."""
     text = None if isinstance(value, JsonNumber) else parse_short_text(value)
     is_name = text and "@" not in text and text.lower() not in _NO_NAMES
     return text if is_name and any(map(str.isalnum, text or "")) else None
 
 
 def parse_job_title(value: Tree) -> str | None:
-    """A function in a firm; never an academic title, which some languages ask for by that word."""
+    """A position in a company; never an academic title, which some languages call the same."""
     text = parse_company(value)
     words = (text or "").lower().replace(".", " ").split()
     is_title = words and not _TITLES.issuperset(words) and any(map(str.isalpha, text or ""))
@@ -132,7 +132,7 @@ def parse_time_text(value: Tree) -> str | None:
 
 
 def parse_amount(value: Tree) -> int | float | str | None:
-    """A number where the sender wrote one, else the text."""
+    """A number if the sender wrote one, else the text."""
     text = parse_short_text(value)
     if text is None or not _AMOUNT.fullmatch(text):
         return text
@@ -146,7 +146,7 @@ def parse_currency(value: Tree) -> str | None:
 
 
 def parse_answer(value: Tree) -> str | list[str] | None:
-    """Text, or a list of texts for several values; None for what was left empty."""
+    """Text, or a list of texts for several values; None for an empty value."""
     if isinstance(value, list):
         items = value[:MAX_LIST_ITEMS]
         return [text for item in items if (text := clean_text(text_of(item) or ""))] or None
@@ -189,9 +189,9 @@ VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
 
 
 def parse_value(field: str, value: Tree) -> object:
-    """The value of a canonical field, or None if it is not one; of several, the first that is.
+    """The value of a canonical field, or None if it is not one; of a list, the first that is.
 
-    A file is never more than an answer.
+    A file is only ever an answer.
     """
     if isinstance(value, str):
         return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
