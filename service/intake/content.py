@@ -1,4 +1,4 @@
-"""Whether two posts say the same: a digest of a lead without what differs from post to post."""
+"""Whether two posts have the same content: a digest of a lead without its volatile answers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 import msgspec
 
 from service.sources.fields.lead_builder import canonical_name
-from service.sources.fields.post_bound import differs_by_post
 from service.sources.fields.text import clean_label
+from service.sources.fields.volatile import is_volatile
 from service.sources.schema import MapRule, Source
 from worker.contract import Lead
 from worker.store.keys import digest
 
 
 def content_digest(source: Source, lead: Lead) -> str:
-    """The same for two leads of a source that say the same."""
+    """A digest that two leads of a source share if they have the same content."""
     values = _flatten(lead)
     if source.dedupe_on:
         chosen = [_find(values, name, source) for name in source.dedupe_on]
-        # Two posts without an address are not the same because neither has one.
+        # Two posts do not match because both lack an address.
         if all(chosen):
             return digest("on", *(_encode(sorted(part.items())) for part in chosen))
     ignored = [key for name in source.dedupe_ignore for key in _find(values, name, source)]
     compared = {
         key: value
         for key, value in values.items()
-        if key not in ignored and not (key[0] == "answers" and differs_by_post(key[1], value))
+        if key not in ignored and not (key[0] == "answers" and is_volatile(key[1], value))
     }
     return digest(_encode(sorted(compared.items())))
 
@@ -49,9 +49,9 @@ def _flatten(lead: Lead) -> dict[Key, Any]:
 
 
 def _find(values: dict[Key, Any], name: str, source: Source) -> dict[Key, Any]:
-    """The values that a name of `dedupe_on` or `dedupe_ignore` stands for.
+    """The values that a name in `dedupe_on` or `dedupe_ignore` means.
 
-    That is a field of the lead, what `map` makes of a path, or an answer with all below it.
+    The name is a field of the lead, a path in `map`, or an answer with everything below it.
     """
     line = source.map.get(name, name)
     target = line.to if isinstance(line, MapRule) else line
@@ -65,7 +65,7 @@ def _find(values: dict[Key, Any], name: str, source: Source) -> dict[Key, Any]:
 
 
 def _lead_key(target: str) -> Key:
-    """Where a canonical field is in a flat lead: `utm_source` is `source` of `utm`."""
+    """The key of a canonical field in a flat lead: `utm_source` is `source` in `utm`."""
     name = canonical_name(target)
     for group, prefix in (("utm", "utm_"), ("click_ids", "click_ids."), ("value", "value.")):
         if name.startswith(prefix):

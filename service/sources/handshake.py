@@ -1,8 +1,8 @@
-"""`[sources.X.handshake]`: what a sender asks before it posts, and the answer that it wants.
+"""`[sources.X.handshake]`: the challenge that a sender sends before it posts, and the answer.
 
-An answer may hold an HMAC over a text of the sender's choice. Whoever could get one without a
-signature could sign anything with it, so such an answer needs the signature, or a secret of its own
-(`verify.challenge_env`).
+An answer may contain an HMAC of a text that the sender chooses. If it were given without a
+signature, anybody could have any text signed; so such an answer needs a signed request, or a secret
+of its own (`verify.challenge_env`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.sources.schema import HandshakeSettings, Source, SourceSecret
 from service.sources.verification.common import header_value, query_value
 from service.sources.verification.jwt import DEFAULT_HEADER
 
-# Challenges are short: what is longer is a submission, and is not read twice.
+# Challenges are short: a longer body is a submission, and is not read twice.
 MAX_CHALLENGE_BYTES = 16_384
 MAX_ANSWER_CHARS = 8_192
 # `{payload.path}` and `{hmac-sha256-hex:payload.path}`.
@@ -40,9 +40,9 @@ _SIGNATURE = re.compile(r"signature|hmac", re.IGNORECASE)
 def answer_challenge(
     source: Source, request: InboundRequest, signing_secret: SourceSecret | None
 ) -> NormalizationResult | None:
-    """The answer to a challenge; None if the request is none.
+    """The answer to a challenge; None if the request is not one.
 
-    `signing_secret` is the one that the request was signed with, None if it was not signed.
+    `signing_secret` is the secret with which the request was signed, None if it was not signed.
     """
     rules = source.handshake
     if rules is None:
@@ -57,12 +57,12 @@ def answer_challenge(
 
 
 def needs_secret(rules: HandshakeSettings) -> bool:
-    """Whether an answer holds an HMAC."""
+    """Whether an answer contains an HMAC."""
     return any(match[1] for text in rules.answer.values() for match in PLACEHOLDER.finditer(text))
 
 
 def is_signed(source: Source, request: InboundRequest) -> bool:
-    """Whether a request carries what proves its sender, right or wrong."""
+    """Whether a request carries a signature or a token, right or wrong."""
     rules = source.verification
     default = DEFAULT_HEADER if rules.scheme == "jwt" else None
     names = {name.lower() for name in (rules.header, default) if name}
@@ -74,7 +74,7 @@ def is_signed(source: Source, request: InboundRequest) -> bool:
 
 
 def accept_ping() -> NormalizationResult:
-    """The answer to a request that only asks whether somebody is there."""
+    """The answer to a request that only checks the URL."""
     return _accept(CustomResponse(200, media_type="text/plain"))
 
 
@@ -114,7 +114,7 @@ def _answer_body(
 
 
 def _fill(template: str, tree: Tree, secret: SourceSecret | None) -> str | None:
-    """A template with its placeholders replaced; None where a path leads nowhere."""
+    """A template with its placeholders filled in; None if a path leads nowhere."""
     values: list[str | None] = []
     for match in PLACEHOLDER.finditer(template):
         text = _find_text(tree, match[2])

@@ -1,6 +1,6 @@
 """How each field of a payload was read and why, for `preview --explain` and the console.
 
-Nothing of it is worked out unless somebody asks: the intake only reads.
+It is only worked out on request: the intake does without.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from service.sources.schema import Source
 
 ANSWER, REPEATED, HIDDEN, IGNORED, EMPTY = "answer", "repeated", "hidden", "ignored", "empty"
 MAX_VALUE_CHARS = 60
-# In place of the value of a field that is hidden, which may be a password.
+# Replaces the value of a hidden field, which may be a password.
 WITHHELD = "…"
 BY_PRODUCT = "the product says so"
 # The owner where the payload has no word for it.
 _NAMELESS = {
-    Ownership.COMPANY: "the firm",
+    Ownership.COMPANY: "the company",
     Ownership.OTHER: "somebody else",
 }
 
@@ -43,21 +43,21 @@ def explain_fields(
     taken: dict[str, object],
     assignment: Assignment,
 ) -> Iterator[FieldReading]:
-    """A reading of each of the `received` fields, and of what the product says by itself.
+    """A reading of each of the `received` fields, and of what the product itself says.
 
-    `fields` are those that were read, in their order. `used` and `partly_used` are the paths that
+    `fields` are those of them that were read, in order. `used` and `partly_used` are the paths that
     `map` and `read.event_id` took, `taken` the fields of the lead that were filled before names and
-    values were looked at, `labels` the source's own names.
+    values were read, `labels` the source's own names.
     """
     explainer = _Explainer(fields, event, source, labels, taken, assignment)
-    at = 0
+    index = 0
     for field in received:
-        if at < len(fields) and fields[at] is field:
-            at += 1
+        if index < len(fields) and fields[index] is field:
             if field.path in used or field.path in partly_used:
                 yield explainer.read_mapped(field, is_whole=field.path not in partly_used)
             else:
-                yield explainer.read(at - 1)
+                yield explainer.read(index)
+            index += 1
         elif is_ignored(event, source, field.path):
             yield _reading(field, IGNORED, "ignore, in the source file")
         else:
@@ -96,7 +96,7 @@ class _Explainer:
         names = read_names(shape_of(fields), labels)
         plan = names.finish()
         self.unrelated = names.unrelated
-        # What each field may ask for, by its index: a field of the lead, and whose.
+        # Index of a field -> what it may ask for and whose that is -> whether it may be the lead's.
         self.candidates: defaultdict[int, dict[tuple[str, Owner | None], bool]] = defaultdict(dict)
         for one in plan.candidates:
             owner = None if one.owner is None else plan.owners[one.owner]
@@ -133,7 +133,7 @@ class _Explainer:
         return _reading(field, ", ".join(became), f"map of {written}, in the source file")
 
     def read(self, index: int) -> FieldReading:
-        """A field that names and values are to say something of."""
+        """A field that was read by its name and its value."""
         field = self.fields[index]
         if text_of(field.value) is None:
             return _reading(field, EMPTY, "it has no value")
@@ -156,12 +156,12 @@ class _Explainer:
 
     def _why_answer(self, index: int, others: list[OtherReading]) -> str:
         if others:
-            return "not what its name asks for"
+            return "it is not taken for what its name asks for"
         if index >= MAX_NAMED_FIELDS:
-            return f"the names of the first {MAX_NAMED_FIELDS} fields are read"
+            return f"only the names of the first {MAX_NAMED_FIELDS} fields are read"
         if index in self.unrelated:
             return "its name asks for something or somebody else"
-        return "its name asks for nothing that a lead has"
+        return "its name asks for no field of a lead"
 
     def _list_others(self, index: int) -> Iterator[OtherReading]:
         chosen = {choice.target for choice in self.choices.get(index, {}).values()}
@@ -196,7 +196,7 @@ class _Explainer:
         return "the value does not look like one"
 
     def _is_strange(self, target: str, owner: Owner | None) -> bool:
-        """Whether a field is somebody's from whom the lead has nothing."""
+        """Whether a field belongs to somebody from whom the lead has taken nothing."""
         if owner is None or not self.people or owner in self.people:
             return False
         return target in PERSONAL or (owner.is_object and owner.kind >= Ownership.UNKNOWN)
@@ -218,7 +218,7 @@ def _reading(
 
 
 def _written(path: Path) -> str:
-    """A path as the source file writes it."""
+    """A path, as the source file writes it."""
     return clean_line(".".join(path)[:1_000])[:200]
 
 

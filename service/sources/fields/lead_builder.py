@@ -29,10 +29,10 @@ from service.sources.request import FieldReading
 from service.sources.schema import Source
 from worker.contract import Lead, Money, Utm
 
-# Values that are tried as a landing page.
+# Values that may be tried as a landing page.
 MAX_LANDING_PAGES = 20
 _PLAIN_FIELDS = frozenset(Lead.__struct_fields__)
-# Characters of the longest of the names below, and more.
+# More characters than the longest of the names below has.
 MAX_SECRET_CHARS = 60
 # Fields for machines and secrets, by their lower-case names: never kept as answers.
 SECRET_NAMES = frozenset(
@@ -45,7 +45,7 @@ SECRET_NAMES = frozenset(
         "password", "passwd", "pwd", "password_confirmation", "confirm_password",
     )
 )  # fmt: skip
-# A text that may be the address of a page with a campaign.
+# A text that may be the URL of a page, with a campaign.
 _TRACKED = re.compile(r"[?&#](?:utm_\w+|\w{0,12}clid)=")
 
 
@@ -57,10 +57,10 @@ def build_lead(
     query: str = "",
     readings: list[FieldReading] | None = None,
 ) -> tuple[Lead, dict[str, str]]:
-    """The lead, and the canonical fields for which only unusable values came, with their labels.
+    """The lead, and the labels of unusable values, by the canonical field that got no other.
 
-    `query` is that of the URL that was posted to, `effort` what the request may still cost.
-    `readings` gets one of each field, where it is given.
+    `query` is that of the URL that was posted to, `effort` what the request may still cost. A list
+    of `readings`, if there is one, gets how each field was read.
     """
     effort = effort or Effort()
     builder = LeadBuilder()
@@ -164,7 +164,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _source_labels(source: Source) -> dict[str, str]:
-    """The names by which the source file says that a field is asked for, by their phrases."""
+    """Phrase -> canonical field, for the names in the source file's `read.labels`."""
     return {
         to_phrase(name): canonical_name(target)
         for target, names in source.read.labels.items()
@@ -181,7 +181,7 @@ def _apply_map(
 ) -> tuple[set[Path], set[Path]]:
     """Fills the fields that `map` names; returns the paths of the values used, whole and in part.
 
-    What is used in part stays an answer, and is nothing else besides.
+    A value that is used in part also stays an answer, but becomes no other field.
     """
     used: set[Path] = set()
     partly_used: set[Path] = set()
@@ -206,7 +206,7 @@ def _apply_map(
 
 
 def _apply_defaults(builder: LeadBuilder, source: Source) -> None:
-    """Fills what is still empty after everything else with the defaults of `map`."""
+    """Fills the fields that are still empty with the defaults of `map`."""
     for rule in source.map_rules.values():
         if rule.default is None:
             continue
@@ -218,7 +218,7 @@ def _apply_defaults(builder: LeadBuilder, source: Source) -> None:
 
 
 def canonical_name(target: str) -> str:
-    """The one name of a target of `map`.
+    """The canonical name of a target of `map`.
 
     `utm.source` is `utm_source`, `gclid` is `click_ids.gclid`, `value` is `value.amount`.
     """
@@ -232,14 +232,14 @@ def canonical_name(target: str) -> str:
 
 
 def _has_several(value: Tree) -> bool:
-    """Whether a list has different values: a field takes one, and all stay among the answers."""
+    """Whether a list has different values: a field takes one, and all of them stay answers."""
     return isinstance(value, list) and len({text_of(item) for item in value}) > 1
 
 
 def _add_attribution(
     builder: LeadBuilder, event: ParsedEvent, rest: Iterable[PayloadField], query: str
 ) -> None:
-    """Adds it from the post's own URL, the page's, a landing page, and the referrer's."""
+    """Adds attribution from the URL posted to, the page's, landing pages' and the referrer's."""
     if "page_url" not in builder.fields and (page_url := parse_page_url(event.referer or "")):
         builder.fields["page_url"] = page_url
     addresses = [f"?{query}" if query else "", builder.fields.get("page_url")]
@@ -282,7 +282,7 @@ def _finish_lead(builder: LeadBuilder, event: ParsedEvent, source: Source, effor
 def _find_region(
     fields: dict[str, Any], source: Source, effort: Effort
 ) -> tuple[str | None, str | None]:
-    """The country as two letters, the lead's own before the source's, and a calling code."""
+    """The country in two letters, the lead's own before the source's, and the calling code."""
     country, dial_code = fields.get("country"), fields.get("phone_code")
     if dial_code and dial_code.isalpha():
         return dial_code, None

@@ -14,6 +14,8 @@ from service.sources.languages.vocabulary import Meaning, Vocabulary, is_unspace
 
 # Words of the longest phrase that is looked for at the beginning and the end of a name.
 MAX_PHRASE_WORDS = 8
+# Words of a name that are trimmed.
+MAX_TRIMMED_WORDS = 40
 # Characters of a word in a script without spaces.
 MAX_UNSPACED_CHARS = 40
 # Affixes that are removed from such a word.
@@ -138,15 +140,25 @@ class PhraseMatcher:
         return None
 
     def trim(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        """The words without numbers and neutral words at either end."""
+        """The words without numbers and neutral words at either end, or the first phrase on the way.
+
+        Of `din e-post` the `e` is no mark that says nothing.
+        """
         neutral, closing = self.vocabulary.neutral, self.vocabulary.closing
-        first, last = 0, len(words)
-        while first < last and (words[first] in neutral or is_mark(words[first])):
-            first += 1
-        while last > first and (words[last - 1] in closing or is_mark(words[last - 1])):
-            last -= 1
-        core = words[first:last]
+        core = words[:MAX_TRIMMED_WORDS]
+        while core and (core[0] in neutral or is_mark(core[0])):
+            core = core[1:]
+            if self._is_field(core):
+                return core
+        while core and (core[-1] in closing or is_mark(core[-1])):
+            core = core[:-1]
+            if self._is_field(core):
+                return core
         return (self._trim_unspaced(core[0]),) if len(core) == 1 else core
+
+    def _is_field(self, words: tuple[str, ...]) -> bool:
+        meanings = self.vocabulary.meanings.get("".join(words))
+        return meanings is not None and meanings[0].field is not None
 
     def _trim_unspaced(self, word: str) -> str:
         """A word of Japanese or Chinese without neutral affixes, such as 您的."""

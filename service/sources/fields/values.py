@@ -61,14 +61,14 @@ def parse_bool(value: Tree) -> bool | None:
     if isinstance(value, list):
         return parse_bool(value[-1]) if value else None
     words = split_words(value[:MAX_BOOL_CHARS]) if isinstance(value, str) else ()
-    phrase, known = "".join(words), vocabulary()
-    if phrase in known.no:
+    phrase, terms = "".join(words), vocabulary()
+    if phrase in terms.no:
         return False
     if not phrase:
         return None
-    if phrase in known.yes or phrase.startswith(known.consent_openings):
+    if phrase in terms.yes or phrase.startswith(terms.consent_openings):
         return True
-    is_consent = not known.asks_consent.isdisjoint(words) and _NEGATIONS.isdisjoint(words)
+    is_consent = not terms.asks_consent.isdisjoint(words) and _NEGATIONS.isdisjoint(words)
     return True if is_consent else None
 
 

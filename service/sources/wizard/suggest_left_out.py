@@ -7,9 +7,9 @@ from collections.abc import Callable
 from msgspec import structs
 
 from service.sources.fields.owners import PERSONAL
-from service.sources.fields.post_bound import differs_by_post, looks_bound_to_post
 from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.values import parse_value
+from service.sources.fields.volatile import is_volatile, looks_volatile
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.ignored import written_path
 from worker.contract import Lead
@@ -31,8 +31,8 @@ def suggest_dedupe_ignore(lead: Lead, now: float) -> list[str]:
         for label, value in lead.answers.items()
         if isinstance(value, str)
         and label.isprintable()
-        and looks_bound_to_post(value, now)
-        and not differs_by_post(label, value)
+        and looks_volatile(value, now)
+        and not is_volatile(label, value)
     ]
 
 

@@ -42,7 +42,7 @@ def explain(request: InboundRequest, toml: str = "") -> dict[str, FieldReading]:
         ({"password": "x", **ADA}, "password", "hidden", "for machines, or a secret"),
         ({"meta": {"email": "a@b.example"}, **ADA}, "meta.email", "ignored", "ignore"),
         ({"note": "", **ADA}, "note", "empty", "it has no value"),
-        ({"frobnication": "40", **ADA}, "frobnication", "answer", "its name asks for nothing"),
+        ({"frobnication": "40", **ADA}, "frobnication", "answer", "its name asks for no field"),
         (
             {**ADA, "contact": ADA},
             "email",

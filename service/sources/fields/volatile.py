@@ -1,7 +1,7 @@
-"""Answers that differ from post to post, whatever is said.
+"""Volatile answers: they change with every post, even if the visitor's answers are the same.
 
-A page writes the time, a token or a captcha's answer into hidden fields; a double click on its
-button is one lead all the same.
+A page puts the time, a token or a captcha's answer into hidden fields; a double click on its button
+still makes one lead.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from itertools import pairwise
 
 from worker.units import parse_unix_time
 
-# A token by its characters alone: how long it is, and how often small letters, capitals and digits
-# take turns in it; in words and numbers they do so less often.
+# A token is known by its length, and by how often its characters change between small letters,
+# capitals and digits; words and numbers change less often.
 MIN_TOKEN_CHARS = 20
 MIN_CHANGES = 0.4
 MAX_AGE_SECONDS = 30 * 86_400
@@ -29,7 +29,7 @@ _TIME_NAMES = frozenset(
         "datum", "heure", "horodatage", "fecha", "hora", "data", "ora", "tid", "tijd", "czas",
     }
 )  # fmt: skip
-# Words of names that nobody would read as a question; an `id` may be that of somebody's order.
+# Words of fields that no visitor sees. `id` is not among them: it may be that of an order.
 _HIDDEN_NAMES = frozenset(
     {
         "hidden", "uid", "uuid", "guid", "hash", "session", "sid", "cid", "rid", "state", "sig",
@@ -37,7 +37,7 @@ _HIDDEN_NAMES = frozenset(
         "verification", "nonce",
     }
 )  # fmt: skip
-_SPENT_NAMES = re.compile(
+_ELAPSED_NAMES = re.compile(
     r"elapsed|time (?:on|spent|to|taken)|(?:fill|dwell|submit) time|seconds on"
 )
 _WORDS = re.compile(r"[^\W_]+")
@@ -54,20 +54,20 @@ _WRITTEN_TIME = re.compile(
     r"[A-Z][a-z]{2},? (?:[A-Z][a-z]{2} [0-9]{2}|[0-9]{1,2} [A-Z][a-z]{2}) [0-9]{4}"
     r" [0-9]{2}:[0-9]{2}:[0-9]{2}.{0,60}"
 )
-_SPENT = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\s?(?:ms|s|sec|seconds)?", re.ASCII)
+_ELAPSED = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\s?(?:ms|s|sec|seconds)?", re.ASCII)
 _RANDOM = re.compile(
     r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_+/=.:~-]{16,4000}", re.ASCII
 )
 _SECONDS = re.compile(r":[0-9]{2}:(?!00)[0-9]{2}|[.,](?!0+\b)[0-9]")
-# A UUID, or a digest: with more letters than stand before the number of a firm or an account.
+# A UUID or a digest, which has more letters than the number of a company or an account.
 _HEX = re.compile(
     r"(?=[^0-9]*[0-9])(?=(?:[^a-f]*[a-f]){3})(?:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,128})",
     re.ASCII | re.IGNORECASE,
 )
 
 
-def differs_by_post(label: str, value: str | list[str]) -> bool:
-    """Whether an answer says when or by which page a form was sent, rather than what it says."""
+def is_volatile(label: str, value: str | list[str]) -> bool:
+    """Whether an answer belongs to the post, such as its time or a token, not to the content."""
     name = " ".join(_WORDS.findall(_CAMEL.sub(" ", label)))
     if _CAPTCHA_OR_TOKEN.search(name):
         return True
@@ -77,16 +77,16 @@ def differs_by_post(label: str, value: str | list[str]) -> bool:
     is_hidden = label.startswith("_") or bool(words & _HIDDEN_NAMES)
     if _UNIX_TIME.fullmatch(value) or _ISO_TIME.fullmatch(value) or _WRITTEN_TIME.fullmatch(value):
         return is_hidden or bool(words & _TIME_NAMES)
-    if _SPENT_NAMES.search(name.lower()) and _SPENT.fullmatch(value):
+    if _ELAPSED_NAMES.search(name.lower()) and _ELAPSED.fullmatch(value):
         return True
     return (is_hidden or "id" in words) and bool(_RANDOM.fullmatch(value))
 
 
-def looks_bound_to_post(value: str, now: float) -> bool:
-    """Whether a value, whatever its name, looks like the moment of a post, a nonce or a token.
+def looks_volatile(value: str, now: float) -> bool:
+    """Whether a value, whatever its name, looks like the time of a post, a nonce or a token.
 
-    A time at a full minute may be one that somebody chose. A number is a Unix time only if that is
-    not long before or after `now`: else it may be any number of ten digits.
+    A time at a full minute may be one that somebody chose. A number is taken for a Unix time only
+    if it is close to `now`; otherwise it may be any number of ten digits.
     """
     if _UNIX_TIME.fullmatch(value):
         return abs((parse_unix_time(value) or 0.0) - now) < MAX_AGE_SECONDS
