@@ -2,9 +2,9 @@
 
     python -m tests.bench.reader [--rounds N]
 
-Processor time of the whole reading (decoding, verification, what the names ask for, what the values
-are), without storage: the best of several rounds. A known shape is a form whose names were read
-before; for a new one nothing of its names is remembered.
+Processor time of the whole reading (decoding, verification, names and values), without storage: the
+best of several rounds. A known shape is a form whose names were read before; of a new one nothing is
+remembered.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOW = 1_700_000_000.0
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 ROUNDS = 7
 READINGS_PER_ROUND = 100
-# What a lead of 14 fields in 575 bytes may take; more makes the command fail.
+# How long a lead of 14 fields in 575 bytes may take; the command fails above that.
 MAX_KNOWN_US, MAX_NEW_US = 150.0, 1_000.0
 LEAD_BYTES = 575
 
@@ -58,13 +58,13 @@ FORM = {
 
 
 class Measurement(Struct, frozen=True):
-    """Microseconds of processor time for one submission."""
+    """Processor time for one submission, in microseconds."""
 
     name: str
     size: int
     fields: int
-    repeated: float
-    new: float
+    known_us: float
+    new_us: float
 
 
 def run(rounds: int = ROUNDS) -> list[Measurement]:
@@ -80,7 +80,7 @@ def format_table(measurements: list[Measurement]) -> str:
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {one.name} | {one.size:,} | {one.fields} | {one.repeated:,.0f} µs | {one.new:,.0f} µs |"
+        f"| {one.name} | {one.size:,} | {one.fields} | {one.known_us:,.0f} µs | {one.new_us:,.0f} µs |"
         for one in measurements
     ]
     return "\n".join(lines)
@@ -122,9 +122,9 @@ def _measure(
         process_request(source, request, NOW)
 
     assert process_request(source, request, NOW).outcome is Outcome.LEAD
-    repeated = min(_time(read, READINGS_PER_ROUND) for _ in range(rounds))
-    new = min(_time_new(read) for _ in range(rounds * READINGS_PER_ROUND // 10))
-    return Measurement(name, len(request.body), fields, 1e6 * repeated, 1e6 * new)
+    known_shape = min(_time(read, READINGS_PER_ROUND) for _ in range(rounds))
+    new_shape = min(_time_new(read) for _ in range(rounds * READINGS_PER_ROUND // 10))
+    return Measurement(name, len(request.body), fields, 1e6 * known_shape, 1e6 * new_shape)
 
 
 def _time(work: Callable[[], None], times: int) -> float:
@@ -144,13 +144,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of how many rounds the best")
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help="the best of so many rounds counts"
+    )
     measurements = run(parser.parse_args().rounds)
     print(format_table(measurements))
     lead = measurements[0]
-    if lead.repeated > MAX_KNOWN_US or lead.new > MAX_NEW_US:
+    if lead.known_us > MAX_KNOWN_US or lead.new_us > MAX_NEW_US:
         raise SystemExit(
-            f"a JSON lead takes {lead.repeated:.0f} µs, a new one {lead.new:.0f} µs:"
+            f"a JSON lead takes {lead.known_us:.0f} µs, a new one {lead.new_us:.0f} µs:"
             f" more than {MAX_KNOWN_US:.0f} and {MAX_NEW_US:.0f}"
         )
 

@@ -1,9 +1,9 @@
-"""Reads every labelled submission and prints how well: `make corpus`.
+"""Reads every labelled submission and prints the precision and recall: `make corpus`.
 
     python -m tests.corpus [--language xx] [--kind KIND] [--product ADAPTER] [--only GLOB] [--json]
 
-Precision and recall by field, language, kind and product, then each thing read wrong. Ends with 1
-below the floor of `floor.py`.
+By field, kind, product and language, then each thing read wrong. Exits with 1 below the floor in
+`floor.py`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def tables(scores: Sequence[CaseScore]) -> dict[str, dict[str, Tally]]:
-    """What is counted by what."""
+    """The tallies by field, kind, product, language and group."""
     return {
         "field": by_field(scores),
         "kind": group(scores, lambda each: each.case.kind),
@@ -59,7 +59,7 @@ def tables(scores: Sequence[CaseScore]) -> dict[str, dict[str, Tally]]:
 
 
 def report(scores: Sequence[CaseScore], faults: list[str]) -> dict[str, Any]:
-    """Everything, for programs."""
+    """The whole report, for programs."""
     return {
         "tables": {
             title: {name: _as_dict(tally) for name, tally in rows.items()}

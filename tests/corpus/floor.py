@@ -11,8 +11,8 @@ NINE = frozenset({"en", "de", "fr", "es", "it", "pt", "nl", "sv", "pl"})
 
 
 class Floor(NamedTuple):
-    """The least precision and recall of a group of languages, and how much of somebody else's data
-    may be taken.
+    """The lowest precision and recall of a group of languages, and how many values may be taken from
+    somebody else.
     """
 
     precision: float
@@ -32,7 +32,7 @@ def group_of(result: CaseScore) -> str:
 
 
 def below_floor(scores: Sequence[CaseScore]) -> list[str]:
-    """Each figure that is below the floor, in words."""
+    """Each figure that is below the floor, as a sentence."""
     faults = []
     for name, floor in FLOORS.items():
         tally = Tally()

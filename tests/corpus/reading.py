@@ -1,4 +1,4 @@
-"""Reads the cases, and what the product makes of each: in process, without Redis or network."""
+"""Loads the cases and reads each with the product, in process, without Redis or network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.sources.source_file.loader import load_sources
 from tests.corpus.score import Case, CaseScore, Reading, score
 
 CASES = Path(__file__).with_name("cases")
-# When a request arrives whose case does not say: 2025-11-30.
+# The arrival of a request whose case does not say: 2025-11-30.
 NOW = 1_764_500_000.0
 
 

@@ -1,5 +1,5 @@
-"""Compares what was read of a case with its label, and adds up: true and false positives, false
-negatives, and what was taken from somebody else. How each field counts is in `README.md`.
+"""Compares the reading of a case with its label, and counts true and false positives, false
+negatives, and what was taken from somebody else. `README.md` says how each field counts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import field as member
 
 PERSON = ("name", "first_name", "last_name")
 NESTED = ("utm", "click_ids", "value")
-# Without a label, a value of these is wrong; all other fields are judged only if labelled.
+# A value of these is wrong if it has no label; all other fields are judged only if labelled.
 CONTACT_FIELDS = (
     "name",
     "email",
@@ -59,14 +59,14 @@ class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Reading(Struct, frozen=True):
-    """What became of a case's request: the leads as plain data, None for a submission without."""
+    """What became of a case's request; a lead is plain data, or None for a submission without one."""
 
     outcome: str
     leads: list[dict[str, Any] | None] = member(default_factory=list)
 
 
 class Mistake(NamedTuple):
-    """One thing read wrong; `expected` or `got` is None where there should be or is nothing."""
+    """One thing read wrong; `expected` is None if there should be nothing, `got` if there is."""
 
     field: str
     expected: Any
@@ -99,7 +99,7 @@ class Tally:
 
 @dataclass
 class CaseScore:
-    """One case: a tally for each field that it says something about, and what was wrong."""
+    """One case: a tally for each field that was judged, and what was wrong."""
 
     case: Case
     fields: dict[str, Tally] = field(default_factory=dict)
@@ -144,8 +144,8 @@ def score(case: Case, reading: Reading) -> CaseScore:
 
 
 def flatten(lead: dict[str, Any]) -> dict[str, list[Any]]:
-    """The fields that have a value: `utm.source` for nested ones, a person as one `name`. Each with
-    the ways to say it, of which one must be right.
+    """The fields that have a value, each with its possible readings, of which one must be right:
+    `utm.source` for nested ones, a person as one `name`.
     """
     flat = {name: value for name, value in lead.items() if name not in (*NESTED, *PERSON)}
     for outer in NESTED:
@@ -156,7 +156,7 @@ def flatten(lead: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def persons(fields: dict[str, Any]) -> list[str]:
-    """`name`, and first and last name joined; if the one contradicts the other, both in one."""
+    """`name`, and first and last name joined; if they contradict each other, both as one reading."""
     parts = (fields.get("first_name"), fields.get("last_name"))
     joined = " ".join(part for part in parts if part)
     both = [each for each in (fields.get("name"), joined) if each]
@@ -166,7 +166,7 @@ def persons(fields: dict[str, Any]) -> list[str]:
 
 
 def group(scores: Iterable[CaseScore], key: Callable[[CaseScore], str]) -> dict[str, Tally]:
-    """The tallies of the cases with the same key, the largest group first."""
+    """The tallies of cases with the same key, the largest group first."""
     tallies: dict[str, Tally] = {}
     for result in scores:
         tallies.setdefault(key(result), Tally()).add(result.total())
@@ -174,7 +174,7 @@ def group(scores: Iterable[CaseScore], key: Callable[[CaseScore], str]) -> dict[
 
 
 def by_field(scores: Iterable[CaseScore]) -> dict[str, Tally]:
-    """The tallies of the fields; answers are one."""
+    """The tallies of the fields; all answers are one row."""
     tallies: dict[str, Tally] = {}
     for result in scores:
         for name, tally in result.fields.items():
@@ -184,7 +184,7 @@ def by_field(scores: Iterable[CaseScore]) -> dict[str, Tally]:
 
 
 def _score_outcome(result: CaseScore, reading: Reading) -> None:
-    """Another outcome loses a lead or makes one up; that of a lead counts by its fields only."""
+    """A wrong outcome loses a lead or makes one up; a right `lead` counts by its fields only."""
     case = result.case
     if reading.outcome != case.outcome:
         got = None if case.outcome == "lead" else reading.outcome
@@ -256,12 +256,12 @@ def _equal(name: str, expected: Any, got: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """Text without regard to white space, case and the way in which accents are written."""
+    """Text with white space, case and the encoding of accents normalised."""
     return " ".join(unicodedata.normalize("NFC", str(value)).casefold().split())
 
 
 def _digits(text: str) -> list[int]:
-    return [unicodedata.digit(sign) for sign in text if sign.isdigit()]
+    return [unicodedata.digit(character) for character in text if character.isdigit()]
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,9 +1,8 @@
 """`calcom`: bookings and routing forms of Cal.com.
 
-`responses` has what the booker entered, under Cal.com's own keys and those of the questions that
-were added; their labels are keys of translations (`your_name`) unless somebody wrote them.
-`organizer`, `team` and `guests` are other people. A booking keeps its `uid` from the request for it
-to its confirmation. https://cal.com/docs/developing/guides/automation/webhooks
+`responses` has what the booker entered, under Cal.com's own keys and those of added questions; a
+label is the key of a translation (`your_name`) unless somebody wrote it. `organizer`, `team` and
+`guests` are other people. A booking keeps its `uid` from the request to the confirmation. https://cal.com/docs/developing/guides/automation/webhooks
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from service.sources.schema import VerifySettings
 
 ROOT = "payload"
 LEADS = ("BOOKING_CREATED", "BOOKING_REQUESTED", "FORM_SUBMITTED", "FORM_SUBMITTED_NO_EVENT")
-# Cal.com's own questions; a location is a telephone number if the host is to call.
+# Cal.com's own questions; the location is a phone number if the host is to call.
 FIELDS = {
     "name": "name", "email": "email", "attendeePhoneNumber": "phone", "smsReminderNumber": "phone",
     "notes": "message",
@@ -44,7 +43,7 @@ def event(top: Table) -> ParsedEvent | None:
         return None
     uid = text_at(booking, "uid")
     if kind == "PING":
-        return no_lead(top, "a ping: somebody tried the webhook")
+        return no_lead(top, "a ping: somebody tested the webhook")
     if kind not in LEADS:
         return no_lead(top, f"{kind}: nobody new", event_id=f"{uid}#{kind}" if uid else None)
     questions = list(_questions(booking))
@@ -93,7 +92,7 @@ def _location(key: str, value: Tree) -> FormQuestion:
 
 
 def _find_attendee(booking: Table, answered: set[str | None]) -> Table:
-    """What the first attendee, who booked, has beyond the responses."""
+    """The fields of the first attendee, who booked, that the responses do not have."""
     attendees = objects_at(booking, "attendees")[:1]
     return {
         field: text_at(person, key)

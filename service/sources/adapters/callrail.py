@@ -1,8 +1,8 @@
-"""`callrail`: calls to a tracking number, after the call.
+"""`callrail`: calls to a tracking number, sent after the call.
 
-`customer_…` is the caller as the telephone network names them, often by a town or a word such as
+`customer_…` is the caller as the phone network names them, often by a town or a phrase such as
 "Wireless Caller". The tracking number, the number that rang, `company_name` and `agent_email`
-belong to whoever was called. What CallRail sends of a call before and after has the same id.
+belong to the business that was called. All webhooks of a call have the same id.
 https://apidocs.callrail.com/#webhooks
 """
 
@@ -32,14 +32,14 @@ FIELD_MAP = FieldMap(
         **{name: f"click_ids.{name}" for name in ("gclid", "fbclid", "msclkid")},
     }
 )  # fmt: skip
-# What is kept of a call; the rest repeats it in other words or is about whoever was called.
+# What is kept of a call; the rest repeats it or is about the business that was called.
 CALL_KEYS = (
     *FIELD_MAP.fields, "customer_city", "customer_state", "duration", "answered", "voicemail",
     "first_call", "source_name", "medium", "campaign", "keywords", "tags", "note", "transcription",
     "call_summary", "recording_player",
 )  # fmt: skip
-# What the network shows for a caller who hides; on a telephone's keys these numbers spell
-# ANONYMOUS, RESTRICTED, UNAVAILABLE, UNKNOWN and BLOCKED.
+# What the network shows for callers who withhold their number: on a keypad these spell ANONYMOUS,
+# RESTRICTED, UNAVAILABLE, UNKNOWN and BLOCKED.
 NO_NUMBERS = frozenset({"266696687", "7378742833", "86282452253", "8656696", "2562533"})
 NO_NAMES = frozenset({
     "anonymous", "anonymous caller", "restricted", "unavailable", "unknown", "unknown caller",
@@ -55,7 +55,7 @@ def event(top: Table) -> ParsedEvent | None:
         return None
     event_id = text_at(top, "resource_id") or text_at(top, "id")
     if text_at(top, "direction") == "outbound":
-        return no_lead(top, "a call that your own people made", event_id=event_id)
+        return no_lead(top, "an outbound call", event_id=event_id)
     is_spam = top.get("spam") is True
     unknown = _find_unknown(top)
     call = {key: top[key] for key in CALL_KEYS if key in top and key not in unknown}
@@ -69,7 +69,7 @@ def event(top: Table) -> ParsedEvent | None:
 
 
 def _find_unknown(top: Table) -> set[str]:
-    """The keys of name and number that say nothing of the caller."""
+    """The keys of the name and the number if they say nothing about the caller."""
     name = (text_at(top, "customer_name") or "").lower()
     number = _NOT_DIGITS.sub("", text_at(top, "customer_phone_number") or "")
     city, state = (text_at(top, f"customer_{key}") or "" for key in ("city", "state"))

@@ -1,8 +1,9 @@
 """`cognito`: the JSON that Cognito Forms posts for an entry.
 
-Answers are at the top, under the fields' names, among `Form`, `Entry` and members with a `$`.
-`Entry.User` is a person of the form's organisation. Names, addresses and files are objects that say
-the same several times; the rows of a table are lists of objects. A changed entry keeps its `Id`.
+Answers are at the top level, under the fields' names, beside `Form`, `Entry` and members with a
+`$`. `Entry.User` is a person of the form's organisation. Names, addresses and files are objects
+that say the same several times; the rows of a table are lists of objects. An edited entry keeps its
+`Id`.
 https://www.cognitoforms.com/support/66/data-integration/webhooks
 """
 

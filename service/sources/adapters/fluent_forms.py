@@ -1,8 +1,8 @@
 """`fluent-forms`: the webhook of Fluent Forms for WordPress, as JSON or a form.
 
-Answers are under the names of their fields, a person's name as `names[first_name]`. With all
-fields, WordPress's nonces come along, and `__submission`: the entry, which repeats the answers in
-`user_inputs`. An entry's id is unique within one site. The page is an address in `source_url`, a
+Answers have the names of their fields, a person's name is `names[first_name]`. A webhook that sends
+all fields also sends WordPress's nonces, and the entry in `__submission`, which repeats the answers
+in `user_inputs`. An entry's id is unique within one site. The page is a URL in `source_url`, and a
 path in `_wp_http_referer`.
 """
 
@@ -27,14 +27,12 @@ from service.sources.payload.unwrap import nest_brackets
 SUBMISSION = "__submission"
 PAGE_PATH = "_wp_http_referer"
 POST_ID = "__fluent_form_embded_post_id"
-# The plugin's own name for the field that asks who somebody is; a second one is `names_1`.
+# The plugin's names for a person's name (a second one is `names_1`) and website.
 NAMES = "names"
-# What it calls the field for somebody's website.
 WEBSITE = "url"
 NAME_PARTS = frozenset({"first_name", "middle_name", "last_name"})
-# Beside the page's path and the post's id, the last is a trap for robots.
 _NONCE = re.compile(r"_fluentform_([0-9]+)_fluentformnonce", re.ASCII)
-_TRAP = re.compile(r"item_[0-9]+__fluent_sf", re.ASCII)
+_HONEYPOT = re.compile(r"item_[0-9]+__fluent_sf", re.ASCII)
 
 
 def event(top: Table) -> ParsedEvent:
@@ -56,7 +54,7 @@ def event(top: Table) -> ParsedEvent:
 def _questions(tree: Table) -> Iterator[FormQuestion]:
     for key, value in tree.items():
         is_bookkeeping = key in (SUBMISSION, PAGE_PATH, POST_ID) or _NONCE.fullmatch(key)
-        if not is_bookkeeping and not _TRAP.fullmatch(key):
+        if not is_bookkeeping and not _HONEYPOT.fullmatch(key):
             is_name = isinstance(value, dict) and value.keys() <= NAME_PARTS
             yield FormQuestion(
                 key=key,
@@ -73,7 +71,7 @@ def _lead_field(key: str, *, is_name: bool) -> str | None:
 
 
 def _form_of_nonce(tree: Table) -> str | None:
-    """The form's number, which the name of its nonce says too."""
+    """The form's number, from the name of its nonce."""
     return next((match[1] for key in tree if (match := _NONCE.fullmatch(key))), None)
 
 

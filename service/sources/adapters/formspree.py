@@ -1,9 +1,9 @@
 """`formspree`: the simple webhook of Formspree.
 
-The fields as they were posted are in `submission`, with the time as `_date`; `form` is the form's
-id. There is no id of the submission. Names with an underscore steer Formspree itself. `_replyto` is
-where the notification's answer goes: the visitor's address in a form without a field `email`,
-beside one a hidden copy or the address of whoever owns the form.
+`submission` has the fields as they were posted, with the time as `_date`; `form` is the form's id.
+Submissions have no id. Names with an underscore are options of Formspree itself. `_replyto` is the
+Reply-To of the notification: the visitor's address in a form without a field `email`; beside one, a
+hidden copy or the address of the form's owner.
 https://help.formspree.io/hc/en-us/articles/360015234873-Webhooks
 """
 
@@ -25,7 +25,7 @@ from service.sources.payload.event import ParsedEvent
 from service.sources.schema import VerifySettings
 
 REPLY_TO = "_replyto"
-# For Formspree itself: where to send the browser, whom to copy, its trap for robots.
+# Formspree's own: where to send the browser, whom to copy, its honeypot.
 BOOKKEEPING = frozenset({"_date", "_next", "_cc", "_gotcha", "_format", "_language"})
 
 

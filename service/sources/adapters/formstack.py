@@ -1,8 +1,8 @@
 """`formstack`: the webhook of Formstack Forms, as a form or as JSON.
 
-Answers are at the top, under labels or numbers of fields, beside `FormID`, `UniqueID` and the
-shared secret in `HandshakeKey`. Fields with parts and, if it is ticked, the type of each field
-arrive as lines of text (`first = Ada`), in JSON as objects.
+Answers are at the top level, under the labels or numbers of fields, beside `FormID`, `UniqueID` and
+the shared secret in `HandshakeKey`. A field with parts, or one whose type is sent, is lines of text
+in a form (`first = Ada`) and an object in JSON.
 https://developers.formstack.com/docs/webhook-examples
 """
 
@@ -30,7 +30,7 @@ from service.sources.schema import VerifySettings
 
 KEY = "HandshakeKey"
 BOOKKEEPING = frozenset({KEY, "FormID", "UniqueID"})
-# Types of field that say what they ask for.
+# Types of fields that say what they ask for.
 FIELDS = {"email": "email", "phone": "phone", "name": "name"}
 TYPE = "field_type"
 NAME_PARTS = ("prefix", "first", "initial", "middle", "last", "suffix")
@@ -64,7 +64,7 @@ def event(top: Table) -> ParsedEvent | None:
 
 
 def _questions(answers: dict[str, Answer]) -> Iterator[FormQuestion]:
-    """A type says what a field is for only if one field alone has it: a second is another's."""
+    """A type counts only if no other field has it: of two names, one is somebody else's."""
     count = Counter(one.kind for one in answers.values())
     email = find_only_address({key: one.value for key, one in answers.items()})
     for key, one in answers.items():
@@ -93,7 +93,7 @@ def _parse(value: Tree) -> Answer:
 
 
 def _parse_lines(text: str) -> Answer:
-    """`value = …` and the type, or parts; what somebody typed may have several lines."""
+    """`value = …` and the type, or parts; a value may have several lines."""
     lines = text.strip().splitlines()
     last = _LINE.fullmatch(lines[-1]) if lines else None
     kind = last[2] if last and last[1] == TYPE else None

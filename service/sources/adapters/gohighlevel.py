@@ -1,10 +1,10 @@
 """`gohighlevel`: the webhook action of a HighLevel workflow, and ContactCreate events of apps.
 
-A workflow sends the contact at the top, in names with underscores, beside the custom fields under
-the names that people gave them; what the action adds is in `customData`. `user` and `owner` are the
+A workflow sends the contact at the top level, in snake case, beside the custom fields under the
+names that people gave them; `customData` is what the action adds. `user` and `owner` are the
 colleague to whom the contact is assigned, `location` is the account itself: none of their addresses
-is the contact's. An app's event (`type` beside `locationId`) has the same in camel case. Nothing
-identifies a delivery.
+is the contact's. An app's event (`type` beside `locationId`) has the same in camel case. Deliveries
+have no id.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ CONTACT = {
     "phone": "phone", "company_name": "company", "website": "website", "country": "country",
     "firstName": "first_name", "lastName": "last_name", "name": "name", "companyName": "company",
 }  # fmt: skip
-# How HighLevel names where the contact came from. `attributionSource` is the first visit.
+# HighLevel's names for the visit from which a contact came; `attributionSource` is the first one.
 ATTRIBUTION = {
     "url": "page_url", "referrer": "referrer", "utmSource": "utm_source",
     "utmMedium": "utm_medium", "campaign": "utm_campaign", "utmCampaign": "utm_campaign",
     "utmContent": "utm_content", "utmTerm": "utm_term", "gclid": "click_ids.gclid",
     "fbclid": "click_ids.fbclid", "msclkid": "click_ids.msclkid",
 }  # fmt: skip
-# What a visit says of the browser, and what kind of form it was.
+# What a visit says of the browser and of the kind of form.
 MACHINES = ("ip", "userAgent", "fbp", "fbc", "medium", "mediumId")
 VISITS = ("contact.attributionSource", "attributionSource")
 # Kept as answers, whose names are HighLevel's and never matched.

@@ -1,7 +1,7 @@
 """`sendgrid-inbound`: e-mails, by way of SendGrid's Inbound Parse.
 
-A multipart form, in which every field of an e-mail keeps the charset that `charsets` names. The
-sender is in `from`; `to` and `cc` are the receiver and other people. An automatic answer is known
+A multipart form, in which each part of an e-mail keeps the charset that `charsets` names. The
+sender is in `from`; `to` and `cc` are the recipient and other people. An automatic reply is known
 by the e-mail's `headers`, a bounce by the empty sender of its `envelope`.
 https://www.twilio.com/docs/sendgrid/for-developers/parsing-email/setting-up-the-inbound-parse-webhook
 """
@@ -33,14 +33,14 @@ from service.sources.payload.tree import Tree, UnreadableBody, Upload
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
 
-# SendGrid makes UTF-8 of everything else.
+# SendGrid converts everything else to UTF-8.
 TEXTS = ("text", "html")
-# Of an e-mail in HTML, as it takes time to read them.
+# Tags of an HTML e-mail that are read, which takes time.
 MAX_TAGS = 10_000
 MAX_SENDER_CHARS = 1_000
 # SpamAssassin's own threshold.
 SPAM_SCORE = 5.0
-# A charset of seven bits, which reads as UTF-8 without being it.
+# A seven-bit charset, whose bytes are valid UTF-8 as well.
 JAPANESE = "iso-2022-jp"
 _SENDER = re.compile(r"(.*)<([^<>]*)>\s*")
 _AUTOMATIC = re.compile(r"^auto-submitted:[ \t]*(?!no\b)[a-z]", re.IGNORECASE | re.MULTILINE)
@@ -62,9 +62,9 @@ def event(top: Table, request: InboundRequest) -> ParsedEvent | None:
     headers = str(top.get("headers") or "")
     message_id = match[1] if (match := _MESSAGE_ID.search(headers)) else None
     if text_at(_parse_object(top, "envelope"), "from") is None:
-        return no_lead(top, "a bounce: nobody sent it", event_id=message_id)
+        return no_lead(top, "a bounce", event_id=message_id)
     if _AUTOMATIC.search(headers):
-        return no_lead(top, "an automatic answer", event_id=message_id)
+        return no_lead(top, "an automatic reply", event_id=message_id)
     score = text_at(top, "spam_score") or ""
     is_spam = bool(_SCORE.fullmatch(score)) and float(score) >= SPAM_SCORE
     return event_from_questions(
@@ -73,7 +73,7 @@ def event(top: Table, request: InboundRequest) -> ParsedEvent | None:
         at=(),
         event_id=message_id,
         outcome=Outcome.SPAM if is_spam else None,
-        reason=f"SpamAssassin gives it {score.strip()} points" if is_spam else None,
+        reason=f"its SpamAssassin score is {score.strip()}" if is_spam else None,
     )
 
 
@@ -92,7 +92,7 @@ def _questions(top: Table) -> Iterator[FormQuestion]:
 
 
 def _split_sender(sender: str) -> tuple[str, str]:
-    """Name and address of `"Ada Lovelace" <ada@…>`; an address in place of a name is none."""
+    """Name and address of `"Ada Lovelace" <ada@…>`; an address as the name counts as no name."""
     match = _SENDER.fullmatch(sender.strip()[:MAX_SENDER_CHARS])
     if match is None:
         return "", sender
@@ -116,7 +116,7 @@ def _decode_texts(top: Table, request: InboundRequest) -> Table:
 
 
 def _decode_as(request: InboundRequest, charset: str) -> Tree:
-    """The body again, with a charset for what is not UTF-8."""
+    """The body, decoded again with a charset for the parts that are not UTF-8."""
     headers = [
         (name, f"{value}; charset={charset}" if name == "content-type" else value)
         for name, value in request.headers
@@ -125,7 +125,7 @@ def _decode_as(request: InboundRequest, charset: str) -> Tree:
 
 
 def _parse_object(top: Table, key: str) -> Table:
-    """The JSON object in the text of a field; an empty one if there is none."""
+    """The JSON object in a field's text; an empty one if there is none."""
     try:
         return object_at(parse_json(str(top.get(key) or "")))
     except UnreadableBody:
@@ -133,7 +133,7 @@ def _parse_object(top: Table, key: str) -> Table:
 
 
 def _to_text(page: str) -> str:
-    """The text that a page of HTML shows, a line for each of its blocks."""
+    """The text that an HTML page shows, with each block on a line of its own."""
     pieces: list[str] = []
     hidden = ""
     for piece in _TAG.split(page, MAX_TAGS)[: 2 * MAX_TAGS]:
@@ -149,7 +149,7 @@ def _to_text(page: str) -> str:
             pieces.append(re.sub(r"\s+", " ", piece))
     try:
         text = html.unescape("".join(pieces))
-    except ValueError:  # a character's number with thousands of digits
+    except ValueError:  # a character reference with thousands of digits
         text = "".join(pieces)
     lines = (line.strip() for line in text.replace("\xa0", " ").splitlines())
     return "\n".join(filter(None, lines))

@@ -1,8 +1,8 @@
 """`squarespace`: orders, by way of the Orders API.
 
-A notification carries ids only. The secret is hex, and its bytes are the key. The order has the
-buyer in `billingAddress` and the answers of a checkout form in `formSubmission`;
-`shippingAddress` may be somebody else's. https://developers.squarespace.com/webhooks/overview
+A notification carries ids only. The key of the signature is the bytes that the hex secret stands
+for. An order has the buyer in `billingAddress` and the answers to a checkout form in
+`formSubmission`; `shippingAddress` may be somebody else's. https://developers.squarespace.com/webhooks/overview
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def event(top: Table) -> ParsedEvent | None:
         return None
     order = parse_record_id(value_at(top, "data", "orderId"))
     if order is None:
-        return no_lead(top, "the order has no id that could be read", event_id=event_id)
+        return no_lead(top, "the order has no usable id", event_id=event_id)
     reason = "ids only: the order is read from Squarespace"
     return event_needing_fetch(
         top, top, (), NOTIFIED, record=order, event_id=event_id, reason=reason

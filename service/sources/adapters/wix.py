@@ -1,7 +1,7 @@
 """`wix`: a form's submission, as the webhook action of a Wix automation sends it.
 
-The answers come twice in `data`: in `submissions` under the labels that people read, and one by one
-as `field:<name>_<four letters>`. `contact` is what the submission made of the visitor. Other
+`data` has the answers twice: in `submissions` under the labels that people read, and one by one as
+`field:<name>_<four letters>`. `contact` is the contact that Wix made of the submission. Other
 triggers send other data, which is read like any JSON.
 """
 

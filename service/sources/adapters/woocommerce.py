@@ -1,8 +1,8 @@
 """`woocommerce`: people who place an order or open an account in a WooCommerce shop.
 
-The topic is in a header. The buyer is who pays: `shipping` may be somebody else. An order's
+The topic is in a header. The buyer is the one who pays: `shipping` may be somebody else. An order's
 `meta_data` has the visit that led to it, under names with `_wc_order_attribution_`. A new webhook
-first posts its own id as a form, unsigned, and is not switched on without a 200.
+first posts its own id as a form, unsigned, and stays inactive unless the answer is a 200.
 https://developer.woocommerce.com/docs/apis/rest-api/v3/webhooks/
 """
 
@@ -25,9 +25,10 @@ from service.sources.adapters.questions import (
     text_at,
     with_fields,
 )
+from service.sources.handshake import accept_ping
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
-from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
+from service.sources.request import InboundRequest, NormalizationResult
 from service.sources.schema import Source, VerifySettings
 from service.sources.verification.common import header_value
 from worker.lead.templates import UTM_PARTS
@@ -45,7 +46,7 @@ FIELD_MAP = FieldMap(
         "date_created_gmt": "occurred_at",
     }
 )  # fmt: skip
-# In the order in which a name or an address is looked for: an account's own before its billing.
+# In order of precedence: an account's own name and address before those of its billing.
 ORDER_KEYS = (
     "first_name", "last_name", "email", "billing", "customer_note", "total", "currency",
     "date_created_gmt", "payment_method_title", "number",
@@ -60,7 +61,7 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
 
 def event(top: Table, request: InboundRequest) -> ParsedEvent | None:
     if _is_ping(request):
-        return no_lead(top, "a new webhook tries the URL")
+        return no_lead(top, "a new webhook checks the URL")
     topic = header_value(request, "X-WC-Webhook-Topic")
     resource = (topic or ("order." if "order_key" in top else "customer.")).partition(".")[0]
     number = text_at(top, "id")
@@ -108,11 +109,8 @@ def _attribution(metadata: dict[str | None, Tree]) -> Table:
 
 
 def answer_post(request: InboundRequest, source: Source) -> NormalizationResult | None:  # noqa: ARG001 -- one signature for all
-    """A 200 for the ping of a new webhook, which says nothing and is not stored."""
-    if not _is_ping(request):
-        return None
-    response = CustomResponse(200, media_type="text/plain")
-    return NormalizationResult(outcome=Outcome.HANDSHAKE, status=200, response=response)
+    """A 200 for the ping of a new webhook, which is not stored."""
+    return accept_ping() if _is_ping(request) else None
 
 
 def _is_ping(request: InboundRequest) -> bool:

@@ -1,9 +1,9 @@
 """`wpforms`: the Webhooks addon of WPForms.
 
-Whoever sets it up names the parameters and picks a field for each, so names are those that people
-write. There is no id and no envelope. Fields with several values arrive as one text with `||`
-between them, a date as `{value, unix}`. The signature is of the JSON: a form's own bytes are not
-signed, so requests in that format cannot be verified.
+Whoever sets it up names the parameters and picks a field for each, so the names are people's own.
+There is no id and no envelope. A field with several values is one text with `||` between them, a
+date is `{value, unix}`. The signature is always that of the JSON, so requests in form format cannot
+be verified.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """`wufoo`: the webhook of Wufoo, with or without metadata.
 
-Answers are under the numbers of their fields (`Field1`). With metadata, `FieldStructure` says in
-JSON what each of them asks for and which parts it has (`SubFields`), and `FormStructure` is the
-form, whose `Email` is that of its owner. The parts of a name or an address have numbers of their
-own; a file's address is in `Field9-url`. An entry's number counts within its form. The shared key
-is the parameter `HandshakeKey`. https://wufoo.github.io/docs/#webhooks
+Answers have the numbers of their fields (`Field1`). With metadata, the JSON in `FieldStructure`
+says what each field asks for and which parts it has (`SubFields`), and `FormStructure` describes
+the form, whose `Email` is its owner's. The parts of a name or an address have numbers of their own; a
+file's URL is in `Field9-url`. Entries are numbered within their form. The shared key is the
+parameter `HandshakeKey`. https://wufoo.github.io/docs/#webhooks
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from service.sources.payload.tree import Tree
 from service.sources.payload.unwrap import parse_embedded_json
 from service.sources.schema import VerifySettings
 
-# Types of field that say what they ask for.
+# Types of fields that say what they ask for.
 FIELDS = {
     "email": "email", "phone": "phone", "url": "website", "shortname": "name", "name": "name",
 }  # fmt: skip
@@ -58,7 +58,7 @@ def event(top: Table) -> ParsedEvent | None:
 
 
 def _questions(top: Table, fields: list[Table]) -> Iterator[FormQuestion]:
-    """The fields of the structure, then whatever it does not name."""
+    """The fields of the structure, then all others."""
     named: set[str] = set()
     for field in fields:
         key, kind = text_at(field, "ID"), text_at(field, "Type") or ""
@@ -79,7 +79,7 @@ def _questions(top: Table, fields: list[Table]) -> Iterator[FormQuestion]:
 
 
 def _value(top: Table, key: str, kind: str, parts: list[Table]) -> Tree:
-    """The answer: the boxes that are ticked, the parts by their labels, the address of a file."""
+    """The answer: the ticked boxes, the parts by their labels, or the URL of a file."""
     answers = {
         text_at(part, "Label") or part_key: top.get(part_key)
         for part in parts

@@ -1,8 +1,9 @@
 """`zoom`: people who register for a meeting, a webinar or a recording.
 
 Before Zoom sends anything, and every few days after that, it posts `endpoint.url_validation` with a
-`plainToken`, signed like any event, and wants the token back with its HMAC. `registrant` is the
-person; whatever else is in `object` belongs to the host. A registration is told by the ids of both.
+`plainToken`, signed like any event, and expects the token back with its HMAC. `registrant` is the
+person; everything else in `object` belongs to the host. The ids of meeting and registrant identify
+a registration.
 https://developers.zoom.us/docs/api/webhooks/
 """
 
@@ -39,7 +40,7 @@ FIELDS = {
     "first_name": "first_name", "last_name": "last_name", "email": "email", "phone": "phone",
     "org": "company", "job_title": "job_title", "country": "country", "comments": "message",
 }  # fmt: skip
-# What Zoom made of the registration, and the link by which this person alone may join.
+# What Zoom adds to a registration, among it the personal link to join.
 BOOKKEEPING = frozenset({
     "id", "registrant_id", "status", "join_url", "create_time", "language", "participant_pin_code",
     "custom_questions", "occurrences",
@@ -109,7 +110,7 @@ def answer_post(request: InboundRequest, source: Source) -> NormalizationResult 
 
 
 def _find_key(request: InboundRequest, source: Source) -> bytes:
-    """The secret that signed the request: while rotating, only that one is right."""
+    """The secret with which the request was signed: while rotating, Zoom accepts no other."""
     signature = decode_digest(header_value(request, VERIFY.header or "") or "", VERIFY)
     timestamp = header_value(request, VERIFY.timestamp_header or "")
     content = build_signed_bytes(VERIFY.signed, request, timestamp, None)

@@ -140,7 +140,7 @@ class PhraseMatcher:
         return None
 
     def trim(self, words: tuple[str, ...]) -> tuple[str, ...]:
-        """The words without numbers and neutral words at either end, or the first phrase on the way.
+        """The words without numbers and neutral words at either end, up to a known phrase.
 
         Of `din e-post` the `e` is no mark that says nothing.
         """
