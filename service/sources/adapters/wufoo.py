@@ -2,8 +2,8 @@
 
 Answers have the numbers of their fields (`Field1`). With metadata, the JSON in `FieldStructure`
 says what each field asks for and which parts it has (`SubFields`), and `FormStructure` describes
-the form, whose `Email` is its owner's. The parts of a name or an address have numbers of their own; a
-file's URL is in `Field9-url`. Entries are numbered within their form. The shared key is the
+the form, whose `Email` is its owner's. The parts of a name or an address have numbers of their own;
+a file's URL is in `Field9-url`. Entries are numbered within their form. The shared key is the
 parameter `HandshakeKey`. https://wufoo.github.io/docs/#webhooks
 """
 
