@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Scope, Send
 from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Error,
     Page,
     ViewportSize,
     expect,
@@ -42,6 +43,9 @@ from worker import main
 from worker.settings.table import Settings
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# The page between two tests, answered like the console's: else Chromium takes a new process for it.
+BLANK = "/nothing"
+HEAD = [(b"content-type", b"text/html"), (b"cross-origin-opener-policy", b"same-origin")]
 OPERATOR, VIEWER = "operator-token-of-the-tests", "viewer-token-of-the-tests"
 TOKENS = f"kim:operator:{OPERATOR},vera:viewer:{VIEWER}"
 WIDE, NARROW = ViewportSize(width=1280, height=860), ViewportSize(width=390, height=844)
@@ -82,9 +86,23 @@ verify = { scheme = "none" }
 TIMEOUT_MS = 60_000
 
 
+class Chromium(NamedTuple):
+    """One browser a process, with one page that most tests take in turn: a page of its own costs a
+    test more than all that it does with it.
+    """
+
+    browser: Browser
+    page: Page
+
+    def new_page(self, url: str, **options: Any) -> Page:
+        context = self.browser.new_context(base_url=url, **options)
+        context.set_default_timeout(TIMEOUT_MS)
+        return context.new_page()
+
+
 @pytest.fixture(scope="session")
-def shared_browser() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
-    """One browser a process, and the event loop that Playwright runs it with.
+def shared_chromium(stage: Stage) -> Iterator[tuple[Chromium, asyncio.AbstractEventLoop]]:
+    """The browser, and the event loop that Playwright runs it with.
 
     Without a browser: skipped at home, a failure where `CI` is set.
     """
@@ -98,25 +116,28 @@ def shared_browser() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
     expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        context = browser.new_context(base_url=stage.url, viewport=WIDE)
+        context.set_default_timeout(TIMEOUT_MS)
+        page = context.new_page()
         loop = asyncio.get_running_loop()
         asyncio.events._set_running_loop(None)
-        yield browser, loop
+        yield Chromium(browser, page), loop
         asyncio.events._set_running_loop(loop)
         browser.close()
 
 
 @pytest.fixture
 def chromium(
-    shared_browser: tuple[Browser, asyncio.AbstractEventLoop],
-) -> Iterator[Browser]:
+    shared_chromium: tuple[Chromium, asyncio.AbstractEventLoop],
+) -> Iterator[Chromium]:
     """The browser for one test.
 
     Playwright leaves its event loop running in this thread, where no other test could run its own;
     so it is only set while a test uses the browser.
     """
-    browser, loop = shared_browser
+    chromium, loop = shared_chromium
     asyncio.events._set_running_loop(loop)
-    yield browser
+    yield chromium
     asyncio.events._set_running_loop(None)
 
 
@@ -231,7 +252,11 @@ def around() -> Callable[[Litestar], ASGIApp]:
 
 @pytest.fixture
 def console(
-    redis_url: str, sandbox: str, tmp_path: Path, around: Callable[[Litestar], ASGIApp]
+    redis_url: str,
+    sandbox: str,
+    stage: Stage,
+    tmp_path: Path,
+    around: Callable[[Litestar], ASGIApp],
 ) -> Iterator[Console]:
     file = tmp_path / "leadline.toml"
     file.write_text(SOURCES, "utf-8")
@@ -247,10 +272,10 @@ def console(
     }
     context = build(Settings.for_service(env), env)
     queries = SubmissionQueries(context.ledger, context.sources, context.settings.data_dir)
-    with running(around(create_app(context, queries=queries))) as url:
+    with stage.showing(create_app(context, queries=queries), around):
         # A page without a script does not look again for what was not yet loaded.
         assert eventually(lambda: _has_loaded(queries))
-        yield Console(url, sandbox, context, queries, env)
+        yield Console(stage.url, sandbox, context, queries, env)
 
 
 def _has_loaded(queries: SubmissionQueries) -> bool:
@@ -260,29 +285,66 @@ def _has_loaded(queries: SubmissionQueries) -> bool:
     return False
 
 
-@contextmanager
-def running(app: ASGIApp) -> Iterator[str]:
-    """The application in a thread, on a free port."""
+class Stage:
+    """The server of a process, at `url`: it stays, while each test puts on its own application."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.loop = asyncio.new_event_loop()
+        self._app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == BLANK:
+            await send({"type": "http.response.start", "status": 200, "headers": HEAD})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            assert self._app is not None, "nobody asks between two tests"
+            await self._app(scope, receive, send)
+
+    @contextmanager
+    def showing(self, app: Litestar, around: Callable[[Litestar], ASGIApp]) -> Iterator[None]:
+        """The application, started, as long as the context lasts."""
+        started, stop = threading.Event(), asyncio.Event()
+        life = asyncio.run_coroutine_threadsafe(_live(app, started, stop), self.loop)
+        assert eventually(lambda: started.is_set() or life.done(), START_SECONDS)
+        self._app = around(app)
+        try:
+            yield
+        finally:
+            self._app = None
+            self.loop.call_soon_threadsafe(stop.set)
+            life.result(START_SECONDS)
+
+
+async def _live(app: Litestar, started: threading.Event, stop: asyncio.Event) -> None:
+    async with app.lifespan():
+        started.set()
+        await stop.wait()
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    """A server in a thread, on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    loop = asyncio.new_event_loop()
+    stage = Stage(port)
     server = Server(
-        app,
+        stage,
         address="127.0.0.1",
         port=port,
-        interface=Interfaces.ASGI,
+        interface=Interfaces.ASGINL,
         log_enabled=False,
         websockets=False,
     )
-    thread = threading.Thread(target=_serve, args=(loop, server), name="console", daemon=True)
+    thread = threading.Thread(target=_serve, args=(stage.loop, server), name="console", daemon=True)
     thread.start()
     try:
         assert eventually(lambda: _answers(port), START_SECONDS)
-        yield f"http://127.0.0.1:{port}"
+        yield stage
     finally:
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(server.stop)
+            stage.loop.call_soon_threadsafe(server.stop)
         thread.join(START_SECONDS)
 
 
@@ -304,12 +366,20 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(console: Console, chromium: Browser) -> Iterator[OpenPage]:
+def open_page(console: Console, chromium: Chromium) -> Iterator[OpenPage]:
     """Opens pages: `open_page("/ops", role="viewer", narrow=True, …)`.
 
-    An error or warning in a page's console fails the test.
+    It is the shared page, unless it has `options` or is `own`: for a test that does to it what
+    cannot be undone. An error or warning in a page's console fails the test.
     """
     complaints: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        complaints.extend(_complaint(message))
+
+    def on_error(error: Error) -> None:
+        complaints.append(str(error))
+
     with ExitStack() as stack:
 
         def open_one(
@@ -317,23 +387,35 @@ def open_page(console: Console, chromium: Browser) -> Iterator[OpenPage]:
             *,
             role: str | None = "operator",
             narrow: bool = False,
+            own: bool = False,
             **options: Any,
         ) -> Page:
-            context: BrowserContext = chromium.new_context(
-                base_url=console.url, viewport=NARROW if narrow else WIDE, **options
-            )
-            stack.callback(context.close)
-            context.set_default_timeout(TIMEOUT_MS)
+            if own or options:
+                page = chromium.new_page(console.url, **options)
+                stack.callback(page.context.close)
+            else:
+                page = chromium.page
+                stack.callback(_leave, page)
+            page.on("console", on_console)
+            stack.callback(page.remove_listener, "console", on_console)
+            page.on("pageerror", on_error)
+            stack.callback(page.remove_listener, "pageerror", on_error)
+            page.set_viewport_size(NARROW if narrow else WIDE)
             if role:
-                _sign_in(context, console.url, OPERATOR if role == "operator" else VIEWER)
-            page = context.new_page()
-            page.on("console", lambda message: complaints.extend(_complaint(message)))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+                _sign_in(page.context, console.url, OPERATOR if role == "operator" else VIEWER)
             page.goto(path)
             return page
 
         yield open_one
     assert complaints == []
+
+
+def _leave(page: Page) -> None:
+    """As it is for the next test: nothing shown, answered by a test, or known of who signed in."""
+    page.unroute_all(behavior="ignoreErrors")
+    page.mouse.move(0, 0)
+    page.goto(BLANK)
+    page.context.clear_cookies()
 
 
 def _sign_in(context: BrowserContext, url: str, token: str) -> None:

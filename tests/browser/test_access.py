@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Page
+from typing import Literal
 
-from tests.browser.conftest import Console, OpenPage
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Page, ViewportSize
+
+from tests.browser.conftest import NARROW, WIDE, Console, OpenPage
 from tests.polling import eventually
 
+LOOKS: tuple[tuple[Literal["light", "dark"], ViewportSize], ...] = (
+    ("light", WIDE),
+    ("dark", NARROW),
+)
 GRAVE = ("serious", "critical")
 RUN = "axe.run({ resultTypes: ['violations'] }).then((results) => results.violations)"
 POLICY = (
@@ -41,8 +47,12 @@ def paths(console: Console) -> list[str]:
     ]  # fmt: skip
 
 
-def findings(page: Page) -> list[str]:
+def load_axe(page: Page) -> None:
     page.evaluate(Axe().axe_script)
+
+
+def findings(page: Page) -> list[str]:
+    """What axe finds on a page that it is loaded in."""
     violations = page.evaluate(RUN)
     grave = [
         (each["id"], node["html"])
@@ -56,21 +66,26 @@ def findings(page: Page) -> list[str]:
 def test_axe_finds_nothing_grave(console: Console, open_page: OpenPage) -> None:
     """Contrast, names, landmarks and order are right in both colour schemes and at both widths."""
     every = paths(console)
-    for scheme, narrow in (("light", False), ("dark", True)):
-        page = open_page("/ops", narrow=narrow, color_scheme=scheme)
-        faults = []
-        for path in every:
-            page.goto(path)
-            faults += findings(page)
-        assert faults == []
+    page = open_page("/ops", own=True)
+    faults = []
+    for path in every:
+        page.goto(path)
+        load_axe(page)
+        for scheme, size in LOOKS:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size(size)
+            faults += [f"{scheme}: {each}" for each in findings(page)]
+    assert faults == []
 
 
 def test_axe_finds_nothing_grave_in_what_opens(console: Console, open_page: OpenPage) -> None:
     """Nor in dialogs, bulk progress, a flash message, or before the first lead."""
     page = open_page("/ops")
+    load_axe(page)
     assert findings(page) == []
     console.nobody()
     page.goto("/ops")
+    load_axe(page)
     page.keyboard.press("?")
     assert findings(page) == []
     page.keyboard.press("Escape")
@@ -81,6 +96,7 @@ def test_axe_finds_nothing_grave_in_what_opens(console: Console, open_page: Open
     page.locator("#bulk-progress .bulk").wait_for()
     console.nobody()
     page.goto("/ops/leads?state=dead")
+    load_axe(page)
     page.locator("#list").get_by_role("button", name="Discard").first.click()
     page.locator(".toast").wait_for()
     assert findings(page) == []

@@ -170,8 +170,9 @@ def test_what_strangers_wrote_is_text(console: Console, open_page: OpenPage) -> 
         f"/ops/leads/{id}?reveal=1&edit=1&tab=received",
         f"/ops/leads/{id}?reveal=1&tab=attribution",
     ]
+    page = open_page()
     for path in paths:
-        page = open_page(path)
+        page.goto(path)
         assert (
             page.evaluate("document.querySelectorAll('main script, main img, main iframe').length")
             == 0
