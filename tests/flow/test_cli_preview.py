@@ -124,7 +124,7 @@ def test_each_field_is_explained(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert parse_output(run(*words, "--json", body=body)) == preview
     lines = [line.split() for line in run(*words, body=body).output.splitlines()]
     assert lines[0] == ["outcome", "lead"]
-    assert lines[1][:2] == ["body", "Some"]
+    assert lines[1][:2] == ["body", "Part"]
     assert ["E-Mail", "ada@example.com", "email", '"e', 'mail"'] in lines
 
 
