@@ -387,10 +387,10 @@ def open_page(console: Console, chromium: Chromium) -> Iterator[OpenPage]:
             *,
             role: str | None = "operator",
             narrow: bool = False,
-            own: bool = False,
+            separate: bool = False,
             **options: Any,
         ) -> Page:
-            if own or options:
+            if separate or options:
                 page = chromium.new_page(console.url, **options)
                 stack.callback(page.context.close)
             else:
