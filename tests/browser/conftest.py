@@ -369,7 +369,7 @@ OpenPage = Callable[..., Page]
 def open_page(console: Console, chromium: Chromium) -> Iterator[OpenPage]:
     """Opens pages: `open_page("/ops", role="viewer", narrow=True, …)`.
 
-    It is the shared page, unless it has `options` or is `own`: for a test that does to it what
+    It is the shared page, unless it has `options` or is `separate`: for a test that does to it what
     cannot be undone. An error or warning in a page's console fails the test.
     """
     complaints: list[str] = []

@@ -66,7 +66,7 @@ def findings(page: Page) -> list[str]:
 def test_axe_finds_nothing_grave(console: Console, open_page: OpenPage) -> None:
     """Contrast, names, landmarks and order are right in both colour schemes and at both widths."""
     every = paths(console)
-    page = open_page("/ops", own=True)
+    page = open_page("/ops", separate=True)
     faults = []
     for path in every:
         page.goto(path)

@@ -75,7 +75,7 @@ def test_no_key_acts_while_somebody_types(console: Console, open_page: OpenPage)
 def test_what_was_typed_is_not_lost_by_a_key(console: Console, open_page: OpenPage) -> None:
     """Esc out of a changed form asks first, and polling does not overwrite typed text."""
     id = console.nobody()
-    page = open_page(f"/ops/leads/{id}?state=dead&reveal=1&edit=1", own=True)
+    page = open_page(f"/ops/leads/{id}?state=dead&reveal=1&edit=1", separate=True)
     page.get_by_label("Name", exact=True).fill("Grace")
     console.nobody()
     expect(page.locator("#total")).to_have_text("2")

@@ -397,7 +397,7 @@ def test_nothing_runs_and_all_is_text(console: Console, open_page: OpenPage) -> 
     """No page runs a payload, adds its elements or breaks the policy, even where a browser ignores it."""
     planted = plant(console)
     console.queries.causes()  # a page does not wait for the index, it says that it loads
-    watch = Watch(open_page("/ops/sign-in", own=True))
+    watch = Watch(open_page("/ops/sign-in", separate=True))
     for view in views(console, planted):
         watch.open_view(view)
     stored = [console.context.ledger.get(id) for id in (*planted[:4], *planted.placed)]
@@ -411,7 +411,7 @@ def test_nothing_runs_and_all_is_text(console: Console, open_page: OpenPage) -> 
 
 def test_nothing_runs_in_what_comes_while_one_looks(console: Console, open_page: OpenPage) -> None:
     """Nor does the console's script: when it polls, opens a lead or a dialog, or shows a message."""
-    page = open_page("/ops/sign-in", own=True)
+    page = open_page("/ops/sign-in", separate=True)
     watch = Watch(page)
     page.goto("/ops")
     dead = [_record(chunk, number) for number, chunk in enumerate(CHUNKS) if number != 1]
@@ -484,7 +484,7 @@ def test_what_a_sender_is_answered(console: Console, open_page: OpenPage) -> Non
         headers={"idempotency-key": KEY},
         trust_env=False,
     ).raise_for_status()
-    page = open_page("/healthz", role=None, own=True)
+    page = open_page("/healthz", role=None, separate=True)
     watch = Watch(page)
     for title, (fields, key, type) in ANSWERS.items():
         page.set_extra_http_headers({})
