@@ -37,6 +37,7 @@ hypothesis.settings.load_profile("leadline")
 # No test is judged by the clock, and CI sees the same examples each time; elsewhere new ones are
 # looked for.
 
+SLOW_FOLDERS = ("browser", "chaos")
 PATIENCE = 60.0
 """Seconds a test's client waits for an answer: a busy machine is no failure."""
 
@@ -48,6 +49,37 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:  # noqa: ARG001
     enough memory.
     """
     return max(3, min(4, (os.cpu_count() or 2) + 1))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deal the tests that wait for processes and browsers out to all workers, to run first.
+
+    Each worker begins with a run of consecutive tests and takes over what others have not begun.
+    In the order of the folders one of them would have all the slow ones, and the rest would wait
+    for it at the end.
+    """
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    if workers == 1:
+        return
+    slow: dict[object, list[pytest.Item]] = {}
+    quick: list[pytest.Item] = []
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS:
+            slow.setdefault(item.path, []).append(item)
+        else:
+            quick.append(item)
+    hands: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for number, module in enumerate(slow.values()):
+        hands[number % workers] += module
+    left = len(items)
+    ordered: list[pytest.Item] = []
+    for number, hand in enumerate(hands):
+        size = left // (workers - number)
+        taken = max(0, size - len(hand))
+        ordered += hand + quick[:taken]
+        del quick[:taken]
+        left -= size
+    items[:] = ordered + quick
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,13 @@ from collections.abc import Callable
 from service.sources.payload.decode import decode_body
 from service.sources.payload.event import LookupScope, ParsedEvent
 from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
-from service.sources.request import CustomResponse, InboundRequest, NormalizationResult, Outcome
+from service.sources.request import (
+    CustomResponse,
+    FieldError,
+    InboundRequest,
+    NormalizationResult,
+    Outcome,
+)
 from service.sources.schema import HandshakeSettings, Source, SourceSecret
 from service.sources.verification.common import header_value, query_value
 from service.sources.verification.jwt import DEFAULT_HEADER
@@ -104,29 +110,44 @@ def _answer_body(
             return None
     if rules.echo:
         text = _find_text(tree, rules.echo)
+        if text is None and rules.when:
+            return _refuse("echo", rules.echo)
         return _accept(_text(text)) if text else None
     if not rules.answer:
         return accept_ping()
     if needs_secret(rules) and secret is None:
         return None
-    answer = {name: _fill(text, tree, secret) for name, text in rules.answer.items()}
-    return _accept(CustomResponse(200, answer)) if all(answer.values()) else None
+    answer: dict[str, str] = {}
+    for name, template in rules.answer.items():
+        for _, path in PLACEHOLDER.findall(template):
+            if _find_text(tree, path) is None:
+                return _refuse(f"answer.{name}", path)
+        answer[name] = _fill(template, tree, secret)
+    return _accept(CustomResponse(200, answer))
 
 
-def _fill(template: str, tree: Tree, secret: SourceSecret | None) -> str | None:
-    """A template with its placeholders filled in; None if a path leads nowhere."""
-    values: list[str | None] = []
-    for match in PLACEHOLDER.finditer(template):
-        text = _find_text(tree, match[2])
-        if text and match[1] and secret:
-            algorithm, encode = DIGESTS[match[1]]
-            content = text.encode("utf-8", "surrogatepass")
-            text = encode(hmac.digest(secret.raw, content, algorithm))
-        values.append(text)
-    if not all(values):
-        return None
-    filled = iter(values)
-    return PLACEHOLDER.sub(lambda _: next(filled) or "", template)[:MAX_ANSWER_CHARS]
+def _refuse(setting: str, path: str) -> NormalizationResult:
+    """What is said of a challenge from which no answer can be made: it must not pass for a lead."""
+    return NormalizationResult(
+        outcome=Outcome.UNREADABLE,
+        status=400,
+        detail="The challenge lacks a value that its answer needs.",
+        reason=f"handshake.{setting}: the challenge has no value at {path!r}",
+        field_errors=[FieldError(path, f"expected by handshake.{setting}, got nothing")],
+    )
+
+
+def _fill(template: str, tree: Tree, secret: SourceSecret | None) -> str:
+    """A template with its placeholders filled in."""
+
+    def write(match: re.Match[str]) -> str:
+        text = _find_text(tree, match[2]) or ""
+        if not match[1] or secret is None:
+            return text
+        algorithm, encode = DIGESTS[match[1]]
+        return encode(hmac.digest(secret.raw, text.encode("utf-8", "surrogatepass"), algorithm))
+
+    return PLACEHOLDER.sub(write, template)[:MAX_ANSWER_CHARS]
 
 
 def _find_text(tree: Tree, path: str) -> str | None:

@@ -12,7 +12,7 @@ from service.cli.preview import encode_as_sent
 from service.intake.preview import preview
 from service.sources.request import InboundRequest
 from service.sources.source_file.loader import load_sources
-from tests.corpus.score import Case, CaseScore, Reading, score
+from tests.corpus.score import Case, CaseScore, Reading, is_field, score
 
 CASES = Path(__file__).with_name("cases")
 # The arrival of a request whose case does not say: 2025-11-30.
@@ -61,4 +61,7 @@ def _load_case(path: Path) -> Case:
         raise ValueError(f"{path.name}: {error}") from None
     if case.name != path.stem:
         raise ValueError(f"{path.name}: the case names itself {case.name!r}")
+    for name in (*case.expected, *case.must_be_empty, *case.may):
+        if not is_field(name):
+            raise ValueError(f"{path.name}: expected a canonical field, got {name!r}")
     return case

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 from msgspec import field as member
 
+from worker.contract import Lead
+
 PERSON = ("name", "first_name", "last_name")
 NESTED = ("utm", "click_ids", "value")
 # A value of these is wrong if it has no label; all other fields are judged only if labelled.
@@ -27,6 +29,12 @@ CONTACT_FIELDS = (
     "consent",
     "country",
 )
+
+
+def is_field(name: str) -> bool:
+    """Whether a label may speak of it: a field of the lead, or one in `utm`, `click_ids`, `value`."""
+    outer, _, inner = name.partition(".")
+    return bool(inner) if outer in NESTED else name in Lead.__struct_fields__
 
 
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

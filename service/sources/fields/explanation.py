@@ -20,6 +20,8 @@ from service.sources.request import FieldReading, OtherReading
 from service.sources.schema import Source
 
 ANSWER, REPEATED, HIDDEN, IGNORED, EMPTY = "answer", "repeated", "hidden", "ignored", "empty"
+# A path of `map` that leads nowhere in this payload.
+MISSING = "missing"
 MAX_VALUE_CHARS = 60
 # Replaces the value of a hidden field, which may be a password.
 WITHHELD = "…"
@@ -43,7 +45,8 @@ def explain_fields(
     taken: dict[str, object],
     assignment: Assignment,
 ) -> Iterator[FieldReading]:
-    """A reading of each of the `received` fields, and of what the product itself says.
+    """A reading of each of the `received` fields, of paths of `map` that lead nowhere, and of what
+    the product itself says.
 
     `fields` are those of them that were read, in order. `used` and `partly_used` are the paths that
     `map` and `read.event_id` took, `taken` the fields of the lead that were filled before names and
@@ -67,6 +70,10 @@ def explain_fields(
                 became=HIDDEN,
                 why=_why_hidden(field, source),
             )
+    for written in source.map_rules:
+        if event.find_mapped(written) is None:
+            why = "map, in the source file: the payload has no value there"
+            yield FieldReading(field=written, value="", became=MISSING, why=why)
     for target, value in event.lead_fields.items():
         if not explainer.is_mapped(target):
             yield FieldReading(field="", value=shorten_value(value), became=target, why=BY_PRODUCT)

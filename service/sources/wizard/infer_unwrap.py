@@ -48,6 +48,14 @@ _EVENT_ID_KEYS = (
 )  # fmt: skip
 _ID_KEYS = ("id", "uid", "uuid", "guid")
 _NUMBER_KEYS = ("ref", "reference", "number", "token")
+# Objects whose id stays the same from one submission to the next.
+_LASTING = frozenset(
+    (
+        "form", "page", "site", "website", "campaign", "account", "user", "owner", "source", "list",
+        "project", "workspace", "organization", "organisation", "company", "location", "property",
+        "product", "webhook", "channel", "team", "agent", "survey", "event", "contact", "person",
+    )
+)  # fmt: skip
 _TEST_KEYS = ("test", "istest", "sandbox", "testmode", "dryrun", "istestlead", "testlead", "isdemo")
 _LIVE_KEYS = ("livemode", "live", "islive", "production", "isproduction")
 _KIND_KEYS = (
@@ -364,7 +372,8 @@ def _rank_event_id(path: Path, value: Tree) -> int | None:
     if name in _EVENT_ID_KEYS:
         return 0
     if name in _ID_KEYS:
-        return 1
+        is_lasting = len(path) > 1 and plain_letters(path[-2]) in _LASTING
+        return None if is_lasting else 1
     return 2 if name in _NUMBER_KEYS and any(map(str.isdigit, text)) else None
 
 

@@ -42,6 +42,7 @@ def explain(request: InboundRequest, toml: str = "") -> dict[str, FieldReading]:
         ({"password": "x", **ADA}, "password", "hidden", "for machines, or a secret"),
         ({"meta": {"email": "a@b.example"}, **ADA}, "meta.email", "ignored", "ignore"),
         ({"note": "", **ADA}, "note", "empty", "it has no value"),
+        (ADA, "who", "missing", "map, in the source file: the payload has no value there"),
         ({"frobnication": "40", **ADA}, "frobnication", "answer", "its name asks for no field"),
         (
             {**ADA, "contact": ADA},

@@ -58,10 +58,28 @@ def test_nothing_is_signed_for_strangers(secret: str | None) -> None:
 
 
 def test_other_events_are_leads() -> None:
-    """What `when` does not describe is read as always, also where the challenge has no text."""
+    """What `when` does not describe is read as always."""
     payload = {"event": "signup", "payload": {"plain": "abc"}, "email": "a@b.example"}
     assert signed_read(ZOOM, payload, "o").outcome is Outcome.LEAD
-    assert signed_read(ZOOM, {"event": "url.check"}, "o").outcome is Outcome.NO_CONTACT
+
+
+@pytest.mark.parametrize(
+    ("rules", "setting"),
+    [
+        ('answer = { token = "{hmac-sha256-hex:payload.plain}" }', "answer.token"),
+        ('answer = { plain = "x{payload.plain}" }', "answer.plain"),
+        ('echo = "payload.plain"', "echo"),
+    ],
+)
+def test_a_challenge_without_the_value_to_answer(rules: str, setting: str) -> None:
+    """It is refused with the setting whose path leads nowhere, and never read as a lead."""
+    toml = SIGNED + f'when = {{ at = "event", equals = "url.check" }}\n{rules}'
+    payload = {"event": "url.check", "payload": {"Plain": "abc"}, "email": "a@b.example"}
+    result = signed_read(toml, payload, "o")
+    assert (result.outcome, result.status) == (Outcome.UNREADABLE, 400)
+    assert result.reason == f"handshake.{setting}: the challenge has no value at 'payload.plain'"
+    [error] = result.field_errors
+    assert error.field == "payload.plain"
 
 
 def test_echo() -> None:

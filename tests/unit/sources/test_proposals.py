@@ -682,3 +682,20 @@ def test_comments_stay_comments() -> None:
         or "scheme = 1" not in proposal.toml.replace("#", "").splitlines()
     )
     assert "\n" not in comment("a\nb\u2028c")
+
+
+ADA = {"email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "event_id"),
+    [
+        ({"form": {"id": "f-77", "fields": ADA}}, None),
+        ({"Campaign": {"uuid": "c1", "lead": ADA}}, None),
+        ({"id": "901", "form": {"id": "f-77", "fields": ADA}}, "id"),
+        ({"entry": {"id": "901", "fields": ADA}}, "entry.id"),
+    ],
+)
+def test_the_id_of_a_form_is_no_event_id(payload: dict[str, Any], event_id: str | None) -> None:
+    """An id that every submission of a form has would make them all one lead: it is not proposed."""
+    assert of(propose(json_post(payload), now=NOW)).read.event_id == event_id
