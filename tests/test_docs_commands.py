@@ -21,6 +21,7 @@ from service.cli.main import main
 from service.local.samples import MISSING_LABEL, WEBINAR
 from service.sandbox.settings import SandboxSettings
 from service.settings import packaged_example
+from tests.conftest import PATIENCE
 from tests.polling import eventually
 from tests.test_docs import PAGES, ROOT, text_of
 
@@ -96,7 +97,7 @@ class Machine:
 
         The label that the dead letters lacked is then added, so that they can be delivered.
         """
-        with httpx.Client(trust_env=False, base_url=self.service_url) as http:
+        with httpx.Client(trust_env=False, base_url=self.service_url, timeout=PATIENCE) as http:
             for number in range(COPIES):
                 lead = {"email": f"webinar{number}@example.com", "form_name": "Webinar"}
                 spam = {"email": f"spam{number}@example.com", "website": "https://spam.example"}

@@ -51,7 +51,8 @@ SETTLE_SECONDS = 60.0
 class OutagePlan:
     """Redis is away for `seconds`, after `before` seconds of posts; they go on for `after` seconds.
 
-    With `hang` it is stopped and neither answers nor refuses, instead of being killed. Everything
+    It stays away for longer, though no longer than `within`, until `min_spooled` submissions are in
+    the spool. With `hang` it is stopped and neither answers nor refuses, instead of being killed. Everything
     is to be delivered within `within` seconds of its return.
     """
 
@@ -60,6 +61,7 @@ class OutagePlan:
     before: float = 5.0
     after: float = 10.0
     within: float = 300.0
+    min_spooled: int = 0
     hang: bool = False
     settings: dict[str, str] = field(default_factory=lambda: dict(SETTINGS))
 
@@ -129,6 +131,7 @@ class Outage:
             self._watch_spool("before", load, load.now + self._plan.before)
             come_back = self._stop_redis(server)
             self._watch_spool("Redis away", load, load.now + self._plan.seconds)
+            self._wait_for_spool(load, load.now + self._plan.within)
             come_back()
             self._returned_at = load.now
             self._watch_spool("Redis back", load, load.now + self._plan.after)
@@ -158,6 +161,10 @@ class Outage:
         while load.now < until:
             self._sample(load.now)
             time.sleep(max(0.0, min(1.0, until - load.now)))
+
+    def _wait_for_spool(self, load: Load, until: float) -> None:
+        while load.now < until and self._sample(load.now).submissions < self._plan.min_spooled:
+            time.sleep(0.2)
 
     def _sample(self, at: float) -> SpoolSample:
         folder = self._folder / "data" / SPOOL_FOLDER

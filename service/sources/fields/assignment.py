@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from service.sources.fields.attribution import is_tracked
 from service.sources.fields.countries import is_country
 from service.sources.fields.effort import Effort
 from service.sources.fields.emails import parse_address
@@ -24,7 +25,7 @@ from service.sources.fields.phones import (
 )
 from service.sources.fields.phrases import Rank
 from service.sources.fields.recognition import Candidate, Plan, match_path
-from service.sources.fields.values import parse_value
+from service.sources.fields.values import parse_value, written_currency
 from service.sources.languages.vocabulary import vocabulary
 from service.sources.payload.event import PayloadField
 from service.sources.payload.tree import Tree, text_of
@@ -48,6 +49,7 @@ CHOICE_KINDS = frozenset(
 MIN_QUESTION_SPACES = 4
 # An address, a link or a number alone is no message.
 _ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
+_AREA_CODE = re.compile(r"\(?[0-9]{2,5}\)?")
 # A part of a phone number.
 _PHONE_PART = re.compile(r"\+?[0-9]{1,4}")
 # Fields of the lead whose names are so common that the value must fit as well.
@@ -150,7 +152,7 @@ class _Assigner:
         for at, candidates in parts.items():
             if "phone" not in personal[at] and (number := self._join(candidates)):
                 personal[at]["phone"] = number
-        self._drop_lone_currency()
+        self._settle_currency()
         self._choose_person(plan, {at: owned for at, owned in personal.items() if owned})
         for candidate, choice in elsewhere:
             owner = plan.owners[candidate.owner or 0]
@@ -158,6 +160,7 @@ class _Assigner:
             if self.person == owner or is_free:
                 self._choose(choice)
         self._choose_standing_alone(plan)
+        self._add_area_code()
         _sort_out_names(self.choices)
         if "last_name" not in self.choices:
             self.choices.pop("last_name_prefix", None)
@@ -172,12 +175,32 @@ class _Assigner:
         self.choices[choice.target] = choice
         self.used.add(choice.index)
 
-    def _drop_lone_currency(self) -> None:
-        """A currency without an amount is no value."""
-        currency = self.choices.get("value.currency")
-        if currency and not {"value.amount"} & (self.choices.keys() | self.taken.keys()):
+    def _settle_currency(self) -> None:
+        """A currency without an amount is no value; an amount may name its own: `€ 5.900,-`."""
+        currency, amount = (self.choices.get(f"value.{part}") for part in ("currency", "amount"))
+        if currency and not amount and "value.amount" not in self.taken:
             del self.choices["value.currency"]
             self.used.discard(currency.index)
+        elif amount and not currency:
+            value = self.fields[amount.index].value
+            if name := written_currency(value):
+                why = "written beside the amount"
+                self.choices["value.currency"] = Choice(amount.index, "value.currency", name, why)
+
+    def _add_area_code(self) -> None:
+        """A number whose area code is in a field of its own: `ddd` and `telefone`."""
+        area, phone = self.choices.pop("phone_area", None), self.choices.get("phone")
+        if area is None:
+            return
+        number, code = (str(phone.value) if phone else "+"), str(area.value).strip("()")
+        if number.startswith(("+", "0", "(")) or number.startswith(code):
+            self.used.discard(area.index)
+        elif phone:
+            joined = f"{code} {number}"
+            self.choices["phone"] = structs.replace(
+                phone, value=joined, why=f"{phone.why}; {area.why}"
+            )
+            self.repeated.setdefault(phone.index, set()).add(area.index)
 
     def _find_repeated(self, personal: dict[int, dict[str, Choice]]) -> frozenset[int]:
         """The fields that say the same as a chosen one: they are no answers of their own."""
@@ -204,6 +227,11 @@ class _Assigner:
             # A phone widget that sends the country in a field of its own.
             return Choice(candidate.index, "phone_code", value, candidate.why)
         elif target == "phone_code" and not _is_dial_code(candidate, value):
+            if isinstance(value, str) and _AREA_CODE.fullmatch(value.strip()):
+                return Choice(candidate.index, "phone_area", value.strip(), candidate.why)
+            return None
+        elif target == "website" and isinstance(value, str) and is_tracked(value):
+            # The page that somebody came to; its campaign is read from it.
             return None
         if before is not None and not self.effort.take_further():
             return None
@@ -218,6 +246,9 @@ class _Assigner:
                 self.repeated.setdefault(before.index, set()).add(candidate.index)
             return None
         if target in _DOUBTED and not _is_plausible(candidate, field, parsed):
+            return None
+        if target == "value.amount" and isinstance(parsed, str):
+            # A range, or words.
             return None
         return Choice(candidate.index, target, parsed, candidate.why, candidate.phrase, is_whole)
 
@@ -253,7 +284,7 @@ class _Assigner:
     def _is_somewhere_else(self, plan: Plan, candidate: Candidate) -> bool:
         """Whether a field of the company is in an object that may be about anybody."""
         return (
-            candidate.owner is not None and plan.owners[candidate.owner].kind >= Ownership.UNKNOWN
+            candidate.owner is not None and plan.owners[candidate.owner].kind >= Ownership.GUARDIAN
         )
 
     # The person.

@@ -26,6 +26,7 @@ _PLACEHOLDER = re.compile(
 _TEMPLATE_TOKEN = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|%%[^%]*%%|\*\|[^|]*\|\*|\[object Object\]", re.IGNORECASE
 )
+_TRACKED = re.compile(r"[?&#](?:utm_\w+|\w{0,12}clid)=")
 _URL = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
 _BARE_URL = re.compile(r"/\S*|(?:[a-z0-9-]+\.)+[a-z]{2,24}(?:[/?#:]\S*)?", re.IGNORECASE)
 _FIELD_BY_PARAMETER = {to_phrase(f"utm_{part}"): f"utm_{part}" for part in UTM_PARTS} | {
@@ -38,6 +39,11 @@ def parse_tracking_value(text: str) -> str | None:
     value = clean_line(text)
     is_value = value and len(value) <= MAX_TRACKING_CHARS and not _PLACEHOLDER.fullmatch(value)
     return value if is_value else None
+
+
+def is_tracked(text: str) -> bool:
+    """Whether a text may be the URL of a page with a campaign."""
+    return bool(_TRACKED.search(text))
 
 
 def is_template_token(text: str) -> bool:

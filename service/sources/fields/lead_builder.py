@@ -6,13 +6,16 @@ The order is: the source's `map`, what the product itself names, what names and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from service.sources.fields.assignment import assign, name_parts
-from service.sources.fields.attribution import parse_page_url, tracking_from_url
+from service.sources.fields.attribution import (
+    is_tracked,
+    parse_page_url,
+    tracking_from_url,
+)
 from service.sources.fields.countries import country_code
 from service.sources.fields.effort import Effort
 from service.sources.fields.explanation import explain_fields
@@ -20,7 +23,12 @@ from service.sources.fields.phones import to_e164
 from service.sources.fields.recognition import make_plan
 from service.sources.fields.text import clean_label
 from service.sources.fields.transforms import is_whole, transform
-from service.sources.fields.values import VALUE_PARSERS, parse_answer, parse_value
+from service.sources.fields.values import (
+    VALUE_PARSERS,
+    parse_answer,
+    parse_value,
+    written_currency,
+)
 from service.sources.languages.words import to_phrase
 from service.sources.payload.event import ParsedEvent, PayloadField
 from service.sources.payload.ignored import drop_ignored, is_ignored
@@ -45,8 +53,6 @@ SECRET_NAMES = frozenset(
         "password", "passwd", "pwd", "password_confirmation", "confirm_password",
     )
 )  # fmt: skip
-# A text that may be the URL of a page, with a campaign.
-_TRACKED = re.compile(r"[?&#](?:utm_\w+|\w{0,12}clid)=")
 
 
 def build_lead(
@@ -132,7 +138,10 @@ class LeadBuilder:
             if text_of(value):
                 self.rejected.setdefault(target, label)
             return False
-        return bool(self.fields.setdefault(target, parsed) == parsed)
+        is_taken = bool(self.fields.setdefault(target, parsed) == parsed)
+        if target == "value.amount" and is_taken and (currency := written_currency(value)):
+            self.fields.setdefault("value.currency", currency)
+        return is_taken
 
     def add_answer(self, label: str, value: Tree) -> None:
         """Keeps a value under its label; several values of one label become a list."""
@@ -246,7 +255,7 @@ def _add_attribution(
     landing_pages = 0
     for field in rest:
         value = field.value
-        if isinstance(value, str) and _TRACKED.search(value):
+        if isinstance(value, str) and is_tracked(value):
             landing_pages += 1
             if landing_pages <= MAX_LANDING_PAGES:
                 addresses.append(parse_page_url(value))

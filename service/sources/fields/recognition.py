@@ -47,6 +47,7 @@ _VALUE_STEPS = frozenset({"value", "values", "raw", "rawvalue", "text", "answer"
 # What the type of an input says of its answer.
 _FIELD_BY_TYPE = {"email": "email", "tel": "phone", "phone": "phone"}
 _COMPANY = "company"
+_IDENTIFIED = (("id",), ("name",), ("domain",))
 
 
 class Candidate(Struct, frozen=True):
@@ -150,7 +151,8 @@ def read_names(shape: tuple[FieldName, ...], labels: dict[str, str]) -> NameRead
     for convention in words.conventions:
         if convention.beside <= names:
             conventions |= convention.fields
-    reader = NameReader(words, labels, conventions)
+    holders = frozenset(name[0][:-1] for name in shape if name[0][-1:] in _IDENTIFIED)
+    reader = NameReader(words, labels, conventions, holders)
     for index, name in enumerate(shape):
         reader.read(index, name)
     return reader
@@ -160,11 +162,17 @@ class NameReader:
     """Reads the names of one payload, and lets them decide together what language they are in."""
 
     def __init__(
-        self, words: Vocabulary, labels: dict[str, str], conventions: dict[str, str]
+        self,
+        words: Vocabulary,
+        labels: dict[str, str],
+        conventions: dict[str, str],
+        holders: frozenset[tuple[str, ...]] = frozenset(),
     ) -> None:
         self.vocabulary = words
         self.labels = labels
         self.conventions = conventions
+        # Paths of objects that have an id or a name: `website.url` beside `website.id`.
+        self.holders = holders
         self.phrases = PhraseMatcher(words)
         self.owner_finder = OwnerFinder(words, self.phrases)
         self.label_reader = LabelReader(words, self.phrases, self.owner_finder)
@@ -351,8 +359,12 @@ class NameReader:
             if is_owned and field != _COMPANY and field in PERSONAL | AROUND_PERSON:
                 continue
             holder = self.owner_finder.find(steps[:-1])
-            if field == _COMPANY and holder.kind >= Ownership.AMBIGUOUS:
+            if field == _COMPANY and holder.kind > Ownership.AMBIGUOUS:
                 continue
+            if field == "website" and tuple(steps[:-1]) in self.holders:
+                # The site that the form is on.
+                self.refused.append((index, field, Owner(Ownership.OTHER, joined[0], True)))
+                return True
             match = Match(
                 meanings,
                 Rank.EXACT,

@@ -20,6 +20,7 @@ from service.sources.languages.vocabulary import vocabulary
 from service.sources.languages.words import split_words
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
+from worker.lead.money import parse_money
 
 # Text, numbers, times and tick boxes.
 
@@ -132,11 +133,22 @@ def parse_time_text(value: Tree) -> str | None:
 
 
 def parse_amount(value: Tree) -> int | float | str | None:
-    """A number if the sender wrote one, else the text."""
+    """The number that a text states as an amount of money, else the text."""
     text = parse_short_text(value)
-    if text is None or not _AMOUNT.fullmatch(text):
+    if text is None:
+        return None
+    if isinstance(value, JsonNumber) and _AMOUNT.fullmatch(text):
+        return float(text) if "." in text else int(text)
+    money = parse_money(text)
+    if money is None:
         return text
-    return float(text) if "." in text else int(text)
+    return int(money.amount) if money.amount.is_integer() else money.amount
+
+
+def written_currency(value: Tree) -> str | None:
+    """The ISO 4217 code of the currency that the text of an amount names, if any."""
+    money = parse_money(parse_short_text(value) or "")
+    return money.currency if money else None
 
 
 def parse_currency(value: Tree) -> str | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from itertools import filterfalse
 
 from service.sources.payload.json import parse_json
 from service.sources.payload.tree import Path, Tree, UnreadableBody, add_value, text_of
@@ -26,13 +27,21 @@ NAME_KEYS = (
     "label", "title", "question", "questiontext", "fieldlabel", "name", "fieldname", "key",
     "field", "columnname", "prompt", "variable", "part", "nazev", "popisek", "navn", "nimi", "nom",
     "libelle", "nombre", "nome", "naam", "namn", "nazwa", "bezeichnung", "feld", "champ", "campo",
-    "frage", "pergunta", "pregunta", "otazka", "domanda", "vraag", "fraga", "q", "ref", "id",
+    "frage", "pergunta", "pregunta", "otazka", "domanda", "vraag", "fraga", "pytanie", "etykieta",
+    "etichetta", "etiqueta", "sprsmal", "spørgsmal", "spørsmal", "kysymys", "kerdes", "intrebare",
+    "soru", "alan", "pertanyaan", "cauhoi", "pole", "felt", "falt", "kentta", "mezo", "camp",
+    "вопрос", "поле", "название", "питання", "ερωτηση", "πεδιο", "سوال", "السوال", "الحقل",
+    "שאלה", "שדה", "質問", "項目", "項目名", "问题", "問題", "字段", "字段名",
+    "질문", "항목", "q", "ref", "id",
 )  # fmt: skip
 VALUE_KEYS = (
     "value", "answer", "answers", "values", "response", "stringvalue", "text", "content", "val",
     "input", "data", "a", "hodnota", "wert", "valeur", "valor", "valore", "waarde", "varde",
     "wartosc", "antwort", "reponse", "respuesta", "resposta", "risposta", "antwoord", "svar",
-    "odpoved", "odpowiedz",
+    "odpoved", "odpowiedz", "vastaus", "arvo", "valasz", "ertek", "raspuns", "valoare", "cevap",
+    "deger", "jawaban", "nilai", "traloi", "verdi", "værdi", "ответ", "значение", "відповідь",
+    "значення", "απαντηση", "τιμη", "اجابة", "الاجابة", "جواب", "الجواب", "القيمة",
+    "תשובה", "ערך", "回答", "答え", "内容", "値", "答案", "值", "답변", "답", "값",
 )  # fmt: skip
 # Keys of the answer to a question that is named by its id alone.
 _ANSWER_KEYS = VALUE_KEYS[:5]
@@ -50,6 +59,7 @@ _CELLS = ("values", "row", "cells", "answers", "data", "responses", "record")
 MAX_DEPTH = 6
 MAX_LISTS = 20
 MAX_LINES = 20
+_NO_LETTER = re.compile(r"[\W\d_]+")
 _ASSIGNMENT = re.compile(r"([A-Za-z][\w -]{0,40}?) = ?(.*)")
 _EMBEDDED = frozenset(
     (
@@ -196,8 +206,17 @@ class _Flattener:
         )
         if name_key is None:
             return None
-        found_keys = (_find_key(items, word) for word in VALUE_KEYS)
-        value_key = next((key for key in found_keys if key and key != name_key), None)
+        keys = {plain_letters(key): key for item in reversed(items[:5]) for key in item}
+        value_key = next(
+            (
+                key
+                for word in VALUE_KEYS
+                if (key := keys.get(word))
+                and key != name_key
+                and 2 * sum(key in item for item in items) >= len(items)
+            ),
+            None,
+        )
         if value_key is None or self.is_addressed(path):
             return None
         if (
@@ -306,18 +325,14 @@ def _are_ids(tree: dict[str, Tree]) -> bool:
     )
 
 
-def _find_key(items: list[Tree], word: str) -> str | None:
-    """The key that is this word in plain letters, if at least half of the objects have it."""
-    key: str | None = next(
-        (key for item in items[:5] for key in item if plain_letters(key) == word), None
-    )
-    if key is None or 2 * sum(key in item for item in items) < len(items):
-        return None
-    return key
-
-
 def plain_letters(key: str) -> str:
-    """A key's letters from a to z, without accents, in lower case."""
-    if not key.isascii():
-        key = unicodedata.normalize("NFKD", key[:100])
-    return re.sub(r"[^a-z]", "", key.lower())
+    """A key's letters in lower case, without accents, digits and punctuation."""
+    if key.isascii():
+        return _NO_LETTER.sub("", key.lower())
+    return _NO_LETTER.sub("", _decompose(key[:100].casefold()))
+
+
+def _decompose(text: str) -> str:
+    """The text without accents; the syllables of Hangul stay whole."""
+    letters = unicodedata.normalize("NFKD", text)
+    return unicodedata.normalize("NFC", "".join(filterfalse(unicodedata.combining, letters)))

@@ -684,16 +684,16 @@ def test_comments_stay_comments() -> None:
     assert "\n" not in comment("a\nb\u2028c")
 
 
-ADA = {"email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace"}
+CONTACT = {"email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace"}
 
 
 @pytest.mark.parametrize(
     ("payload", "event_id"),
     [
-        ({"form": {"id": "f-77", "fields": ADA}}, None),
-        ({"Campaign": {"uuid": "c1", "lead": ADA}}, None),
-        ({"id": "901", "form": {"id": "f-77", "fields": ADA}}, "id"),
-        ({"entry": {"id": "901", "fields": ADA}}, "entry.id"),
+        ({"form": {"id": "f-77", "fields": CONTACT}}, None),
+        ({"Campaign": {"uuid": "c1", "lead": CONTACT}}, None),
+        ({"id": "901", "form": {"id": "f-77", "fields": CONTACT}}, "id"),
+        ({"entry": {"id": "901", "fields": CONTACT}}, "entry.id"),
     ],
 )
 def test_the_id_of_a_form_is_no_event_id(payload: dict[str, Any], event_id: str | None) -> None:
