@@ -80,6 +80,10 @@ class Account:
                 "options": [{"id": 7, "label": "Yes"}],
             }
         ]
+        self.currencies = [
+            {"id": 1, "code": "EUR", "name": "Euro", "active_flag": True},
+            {"id": 2, "code": "HUF", "name": "Forint", "active_flag": False},
+        ]
         self.requests: list[str] = []
         self.instead: dict[str, Answer] = {}
         self.delay = 0.0
@@ -116,6 +120,8 @@ class Account:
                 return ok([*self.fields, {"field_code": "channel", "options": self.channels}])
             case "GET /api/v2/personFields":
                 return ok(self.person_fields)
+            case "GET /v1/currencies":
+                return ok(self.currencies)
         return httpx.Response(404, json={"success": False, "error": "not found"})
 
     def before(self, call: Call) -> None:  # noqa: ARG002 - what limits are asked
@@ -236,6 +242,30 @@ def test_read_hourly(
     assert account.requests == ["GET /v1/leadLabels"] * 2
 
 
+def test_currencies(
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
+) -> None:
+    """Only active currencies count; a missing one is not read again before the hour is over."""
+    cache = make()
+    for _ in range(50):
+        clock.now += 60
+        assert [cache.has_currency(code) for code in ("EUR", "HUF", "XXX")] == [True, False, False]
+    assert account.requests == ["GET /v1/currencies"]
+    account.currencies[1]["active_flag"] = True
+    clock.now += 660
+    assert cache.has_currency("HUF")
+
+
+def test_currencies_that_may_not_be_read(
+    make: Callable[..., MetadataCache], account: Account
+) -> None:
+    """Without the permission to list them, every currency is tried."""
+    account.instead["GET /v1/currencies"] = lambda: httpx.Response(
+        403, json={"success": False, "error": "Scope and URL mismatch"}
+    )
+    assert make().has_currency("HUF")
+
+
 def test_round_trips(
     make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: SettableClock
 ) -> None:
@@ -322,12 +352,15 @@ def test_refresh(
 ) -> None:
     """A refresh reads all kinds or those named, each at most every 30 s over all workers."""
     make().refresh()
-    assert len(account.requests) == 5
+    assert len(account.requests) == len(MetadataKind)
     make().refresh([MetadataKind.LABELS, "channels"])
-    assert len(account.requests) == 5
+    assert len(account.requests) == len(MetadataKind)
     clock.now += 31
     make().refresh([MetadataKind.LABELS, "channels"])
-    assert account.requests[5:] == ["GET /v1/leadLabels", "GET /api/v2/dealFields/channel"]
+    assert account.requests[len(MetadataKind) :] == [
+        "GET /v1/leadLabels",
+        "GET /api/v2/dealFields/channel",
+    ]
 
 
 def test_many_workers_one_reading(make: Callable[..., MetadataCache], account: Account) -> None:
