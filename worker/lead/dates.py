@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from itertools import islice
 from typing import NamedTuple
 
 from worker.lead.typed_text import fold_letters, normalize_typed
@@ -27,6 +28,8 @@ from worker.lead.typed_text import fold_letters, normalize_typed
 MAX_CHARS = 120
 YEARS = range(1900, 2200)
 FIRST_SHORT_YEAR = 1940
+# Places at which a range may be split; two dates with dashes, and one between them, have five.
+MAX_SPLITS = 10
 MAX_OFFSET = timedelta(hours=14)
 
 # Where the month comes before the day; where both orders, or several, are in use; and where two
@@ -423,7 +426,7 @@ def _parse_range(text: str, parse: Callable[[str], str | None]) -> tuple[str, st
     """Return both ends of a text, if there is only one place where it can be split."""
     text = _BEFORE_START.sub("", _simplify(text), count=1)
     ranges = set()
-    for match in _BETWEEN_ENDS.finditer(text):
+    for match in islice(_BETWEEN_ENDS.finditer(text), MAX_SPLITS):
         start, end = _complete_ends(text[: match.start()], text[match.end() :])
         if (first := parse(start)) and (last := parse(end)):
             ranges.add((first, last))

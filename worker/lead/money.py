@@ -194,6 +194,11 @@ def currency_code(text: str, country: str | None = None) -> str | None:
     return _currency_of_sign(_to_sign(text), country)
 
 
+def is_shared_sign(text: str) -> bool:
+    """Return whether several currencies have a sign, such as `$` and `kr`."""
+    return _to_sign(text) in CURRENCIES_OF_SIGN
+
+
 def _parse_suffix(text: str) -> _Suffix | None:
     """Read what stands behind a number: `Mio. €`, `kr.`, `EUR netto`; None for anything else."""
     if text[:1] in (".", ","):

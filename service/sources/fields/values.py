@@ -20,6 +20,7 @@ from service.sources.languages.vocabulary import vocabulary
 from service.sources.languages.words import split_words
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
+from worker.lead.money import currency_code, is_shared_sign
 
 # Text, numbers, times and tick boxes.
 
@@ -47,6 +48,8 @@ _NEGATIONS = frozenset(
     )
 )  # fmt: skip
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
+# Whether the mark is that of the decimals or of the thousands, the currency may decide.
+_DOUBTFUL_AMOUNT = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 _WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
 _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
 
@@ -132,16 +135,23 @@ def parse_time_text(value: Tree) -> str | None:
 
 
 def parse_amount(value: Tree) -> int | float | str | None:
-    """A number if the sender wrote one, else the text."""
+    """A number if the sender wrote one, else the text, which is read with its currency later.
+
+    `1.200` is a number in JSON, but in a form it is what people type for 1200.
+    """
     text = parse_short_text(value)
     if text is None or not _AMOUNT.fullmatch(text):
+        return text
+    if _DOUBTFUL_AMOUNT.fullmatch(text) and not isinstance(value, JsonNumber):
         return text
     return float(text) if "." in text else int(text)
 
 
 def parse_currency(value: Tree) -> str | None:
-    """Three letters in upper case."""
+    """Three letters in upper case, or the code of a sign or word that only one currency has."""
     text = (parse_short_text(value) or "").upper()
+    if not is_shared_sign(text) and (code := currency_code(text)):
+        return code
     return text if len(text) == 3 and text.isalpha() and text.isascii() else None
 
 

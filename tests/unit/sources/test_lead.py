@@ -287,6 +287,22 @@ MAP = """
 """
 
 
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ({"deal value": 1.234, "currency": "eur"}, Money(amount=1.234, currency="EUR")),
+        ({"deal value": "1.234", "currency": "€"}, Money(amount="1.234", currency="EUR")),
+        ({"deal value": "59.00", "currency": "Euro"}, Money(amount=59.0, currency="EUR")),
+        ({"deal value": "0.500", "currency": "XYZ"}, Money(amount=0.5, currency="XYZ")),
+        ({"deal value": "5 000 kr.", "currency": "kr"}, Money(amount="5 000 kr.", currency=None)),
+        ({"deal value": "۵۰۰۰", "currency": "$"}, Money(amount="۵۰۰۰", currency=None)),
+    ],
+)
+def test_amounts_and_currencies(body: dict[str, Any], value: Money) -> None:
+    """A number stays one, and a typed amount that its currency may decide stays as typed."""
+    assert lead_of(json_post({"email": "a@b.example"} | body)).value == value
+
+
 def test_map() -> None:
     """A literal key wins over a path, digits index lists, brackets may be part of a name."""
     body = {
