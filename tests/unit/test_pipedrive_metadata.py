@@ -12,6 +12,8 @@ import pytest
 import redis as redis_py
 
 from tests.settable_clock import SettableClock
+from worker.contract import Lead
+from worker.delivery.resolve import resolve_plan
 from worker.errors import (
     Forbidden,
     LeadlineError,
@@ -22,6 +24,8 @@ from worker.errors import (
     Unavailable,
     UnknownName,
 )
+from worker.lead.plan import build_plan
+from worker.lead.settings import LeadMapping, LeadSettings
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import Call
 from worker.pipedrive.client import Pipedrive
@@ -264,6 +268,38 @@ def test_currencies_that_may_not_be_read(
         403, json={"success": False, "error": "Scope and URL mismatch"}
     )
     assert make().has_currency("HUF")
+
+
+@pytest.mark.parametrize(
+    ("budget", "custom", "says", "reads"),
+    [
+        ("5.900,- €", {BUDGET: 5900, f"{BUDGET}_currency": "EUR"}, "", True),
+        ("5900", {BUDGET: 5900}, "", False),
+        ("5900 HUF", {}, "a currency of the account, got HUF", True),
+        ("5k-10k €", {}, "expected an amount", False),
+    ],
+)
+def test_sums_in_custom_fields(
+    make: Callable[..., MetadataCache],
+    account: Account,
+    budget: str,
+    custom: dict[str, Any],
+    says: str,
+    reads: bool,
+) -> None:
+    """A custom sum follows the same rule; its currency is looked up only if it names one."""
+    settings = LeadSettings(custom={"Budget": "{answers.budget}"})
+    planned = build_plan(
+        LeadMapping("web", settings),
+        Lead(email="a@b.example", answers={"budget": budget}),
+        submission_id="s",
+        received_at=NOW,
+        now=NOW,
+    )
+    names = resolve_plan(planned, make(), lambda name, _: name)
+    assert names.custom == custom
+    assert [says in sentence for sentence in names.left_out] == [True] * bool(says)
+    assert ("GET /v1/currencies" in account.requests) is reads
 
 
 def test_round_trips(
