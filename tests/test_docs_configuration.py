@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from service.sources.schema import (
     SourceSettings,
     VerifySettings,
 )
+from worker.lead.dates import parse_date, parse_date_range, parse_time, parse_time_range
+from worker.lead.money import parse_money
 from worker.lead.settings import LeadSettings, Rule, ValueTemplates
 from worker.settings.table import SETTINGS
 
@@ -124,6 +126,42 @@ def test_the_defaults_of_keys_are_those_of_the_code(section: str) -> None:
         if (parse(value) if parse else value) != field.default:
             wrong.append((field.encode_name, field.default, text))
     assert wrong == []
+
+
+def typed_examples() -> Iterator[tuple[str, str, str | None, str]]:
+    """Text, kind, country and result of every example of a date, time or sum."""
+    for row in rows("Dates, times and sums"):
+        typed, kinds, result = row.text.split("|")
+        country = next((code for name, code in COUNTRIES.items() if name in typed), None)
+        written = ", ".join(re.findall(r"`([^`]+)`", result)) or "left out"
+        for text in re.findall(r"`([^`]+)`", typed):
+            for kind in kinds.split(","):
+                yield text, kind.strip(), country, written
+
+
+COUNTRIES = {"United States": "US", "Germany": "DE", "Norway": "NO"}
+READERS: dict[str, Callable[[str, str | None], object]] = {
+    "`expected_close`": parse_date,
+    "date": parse_date,
+    "date range": lambda text, _: ", ".join(parse_date_range(text) or ()),
+    "time": lambda text, _: parse_time(text),
+    "time range": lambda text, _: ", ".join(parse_time_range(text) or ()),
+    "`value`": lambda text, country: describe_money(text, country),
+    "monetary": lambda text, country: describe_money(text, country),
+}
+
+
+def describe_money(text: str, country: str | None) -> str | None:
+    money = parse_money(text, country=country)
+    return f"{money.amount:.0f} {money.currency}" if money else None
+
+
+@pytest.mark.parametrize(("text", "kind", "country", "written"), list(typed_examples()))
+def test_what_people_type_is_read_as_described(
+    text: str, kind: str, country: str | None, written: str
+) -> None:
+    """Each example is read as the table says."""
+    assert (READERS[kind](text, country) or "left out") == written
 
 
 @pytest.mark.parametrize("key", INLINE_TABLES)

@@ -1,4 +1,4 @@
-"""The sandbox's own routes: its state, its faults, a reset. Pipedrive's API has none of them."""
+"""The sandbox's own routes: state, faults, currencies, reset. Pipedrive's API has none of them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def expire(request: ControlRequest) -> dict[str, bool]:
     return {"ok": True}
 
 
+@post("/_sandbox/inactive-currencies", status_code=200)
+async def deactivate_currencies(request: ControlRequest) -> Response[bytes]:
+    """Switch off the currencies of the body, a list of codes, and switch on all others."""
+    raw, company = await request.body(), _gateway(request).company
+    try:
+        company.deactivate_currencies(msgspec.json.decode(raw, type=list[str]))
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _json({"error": str(error)}, 400)
+    return _json({"inactive": sorted(company.inactive_currencies)})
+
+
 @get("/_sandbox/faults", sync_to_thread=False)
 def read_faults(request: ControlRequest) -> Response[bytes]:
     """The rules in force, and how often each has picked and hit a call."""
@@ -78,7 +89,17 @@ def clear_faults(request: ControlRequest) -> Response[bytes]:
 
 def control_routes() -> list[ControllerRouterHandler]:
     """All routes of this module."""
-    return [health, read_state, read_totals, reset, expire, read_faults, add_faults, clear_faults]
+    return [
+        health,
+        read_state,
+        read_totals,
+        reset,
+        expire,
+        deactivate_currencies,
+        read_faults,
+        add_faults,
+        clear_faults,
+    ]
 
 
 def _gateway(request: ControlRequest) -> Gateway:

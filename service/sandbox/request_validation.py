@@ -44,7 +44,7 @@ _ORGANIZATION = {"name": NAME, "visible_to": VISIBLE_TO}
 _LEAD = {
     "title": NAME,
     "channel_id": SHORT_TEXT,
-    "value": {"properties": {"currency": {"minLength": 3}}},
+    "value": {"properties": {"amount": {"minimum": 0}, "currency": {"minLength": 3}}},
 }
 _NOTE = {"content": {"minLength": 1, "maxLength": 100_000}}
 

@@ -296,7 +296,7 @@ class Source(SourceSettings, frozen=True, kw_only=True):
     @property
     def lead_mapping(self) -> LeadMapping:
         """How the leads of this source are written to Pipedrive: all the worker knows of it."""
-        return LeadMapping(self.name, self.lead, self.rules, self.line)
+        return LeadMapping(self.name, self.lead, self.rules, self.line, self.default_country)
 
 
 class SourceFile(Struct, frozen=True):

@@ -17,8 +17,8 @@ from tests.polling import eventually
 # How long some ten leads may take to arrive on a busy machine.
 ARRIVAL_MS = 90_000
 
-# The account has no label `Webinar`, no channel `Partners` (it is called `Partner`) and no currency
-# HUF, and the surveys have no contact details.
+# The account has no label `Webinar` and no channel `Partners` (it is called `Partner`), it refuses
+# the currency CHF although it lists it, and the surveys have no contact details.
 SOURCES = """
 [sources.contact]
 rate_limit = "off"
@@ -53,6 +53,22 @@ verify = { scheme = "none" }
 [sources.survey.lead]
 existing = "new"
 """
+
+
+NO_CHF = {
+    "match": {"operation": "leads.add", "body_contains": '"CHF"'},
+    "effect": {
+        "kind": "answer",
+        "status": 400,
+        "body": {
+            "success": False,
+            "error": '"value.currency" must be a currency of this company',
+            "error_info": "Please check developers.pipedrive.com",
+            "data": None,
+            "additional_data": None,
+        },
+    },
+}
 
 
 class Story:
@@ -114,7 +130,7 @@ def send(console: Console, each: int) -> None:
                 "name": "Béla Nagy",
                 "email": f"bela{number}@example.hu",
                 "budget": str(1000 + number),
-                "currency": "HUF",
+                "currency": "CHF",
             }
             http.post("/in/contact", data=form).raise_for_status()
             http.post(
@@ -234,6 +250,7 @@ def test_from_dead_to_delivered(console: Console, open_page: OpenPage, tmp_path:
     page = open_page("/ops", role=None)
     sign_in(page)
     story = Story(page, console, each)
+    console.sandbox.post("/_sandbox/faults", json=NO_CHF).raise_for_status()
     with console.worker():
         send(console, each)
         story.left(4 * each)

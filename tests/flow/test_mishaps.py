@@ -12,9 +12,11 @@ from msgspec import structs
 from tests.flow.conftest import Account, Pipeline
 from worker.contract import Result, State
 from worker.delivery import Delivery
+from worker.delivery.dry_run import DryRunner
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
-from worker.lead.settings import ValueTemplates
+from worker.lead.plan import without_quotations
+from worker.lead.settings import LeadMapping, ValueTemplates
 from worker.ledger import Ledger
 from worker.ledger.contact_cache import ContactCache
 from worker.store import keys
@@ -178,6 +180,51 @@ def test_a_mended_address_is_another_person(pipeline: Pipeline, account: Account
     assert (done.state, emails[done.person_id]) == (State.DELIVERED, "right@example.com")
     assert pipeline.accept_and_deliver(email="right@example.com").person_id == done.person_id
     assert pipeline.accept_and_deliver(email="wrong@example.com").person_id == record.person_id
+
+
+@pytest.mark.parametrize(
+    ("budget", "when", "left_out"),
+    [
+        ("5000 HUF", "", "The value given is left out: the account has no currency HUF."),
+        ("5000 CHF", "", "The value given is left out: the account has no currency CHF."),
+        ("-500 €", "", "The value given is left out: Pipedrive takes no negative values."),
+        ("5k-10k €", "", "The value given is left out: it is not a number."),
+        ("5000 €", "03/04/2027", "The field “Start date”: expected a date such as 2025-01-31"),
+    ],
+)
+def test_a_value_that_pipedrive_refuses_does_not_stop_the_lead(
+    pipeline: Pipeline, account: Account, budget: str, when: str, left_out: str
+) -> None:
+    """The lead arrives without it, and note, attempts and dry run say so.
+
+    The account's currencies are read once, and only for an amount that would be written.
+    """
+    account.http.post("/_sandbox/inactive-currencies", json=["CHF"]).raise_for_status()
+    pipeline.settings(
+        note=True,
+        existing="new",
+        value=ValueTemplates("{answers.budget}", ""),
+        custom={"Start date": "{answers.when}"},
+    )
+    answers: dict[str, str | list[str]] = {"budget": budget, "when": when}
+    record = pipeline.accept_and_deliver(answers=answers)
+    assert record.lead is not None
+    dry_runner = DryRunner(
+        pipeline.redis, {"contact": LeadMapping("contact", pipeline.lead_settings)}, pipeline.clock
+    )
+    predicted = dry_runner.run(record, record.lead).left_out
+    assert pipeline.accept_and_deliver(answers=answers).state is record.state is State.DELIVERED
+    assert [lead["value"] is None for lead in account.leads] == [not when] * 2
+    [detail] = [
+        attempt.detail
+        for attempt in pipeline.ledger.attempts(record.id)
+        if attempt.outcome == "left out"
+    ]
+    assert (detail or "").startswith(left_out)
+    assert [without_quotations(sentence) for sentence in predicted] == [detail]
+    assert all("Not written to Pipedrive" in note["content"] for note in account.notes)
+    is_amount = budget.startswith("5000")
+    assert len(account.calls("currencies.list")) == (1 if is_amount else 0)
 
 
 def test_what_the_sender_wrote_stands_in_the_note_only(

@@ -322,6 +322,21 @@ def test_stock_account(api: httpx.Client) -> None:
     assert data(api.get("/v1/users/me"))["company_domain"] == "sandbox"
 
 
+def test_currencies_that_are_switched_off(api: httpx.Client) -> None:
+    """An inactive currency stays in the list, and a lead in it is refused, until it is active."""
+    person = add_person(api)
+    body = {"title": "x", "person_id": person, "value": {"amount": 5, "currency": "CHF"}}
+    assert api.post("/_sandbox/inactive-currencies", json=["CHF"]).json() == {"inactive": ["CHF"]}
+    currencies = data(api.get("/v1/currencies"))
+    assert [one["code"] for one in currencies if not one["active_flag"]] == ["CHF"]
+    refused = api.post("/v1/leads", json=body)
+    assert refused.status_code == 400
+    assert refused.json()["error"] == '"value.currency" must be a currency of this company'
+    assert api.post("/_sandbox/inactive-currencies", json="CHF").status_code == 400
+    assert api.post("/_sandbox/inactive-currencies", json=[]).status_code == 200
+    assert api.post("/v1/leads", json=body).status_code == 201
+
+
 def test_fields_by_name(api: httpx.Client) -> None:
     """Custom fields have a 40-hex key, type and options; only deals list the channel."""
     fields = {field["field_name"]: field for field in data(api.get("/api/v2/dealFields"))}

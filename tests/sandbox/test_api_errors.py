@@ -76,6 +76,11 @@ LEADS: list[tuple[dict[str, Any], int, str]] = [
         '"value.amount" must be a number',
     ),
     (
+        {"title": "x", "person_id": 1, "value": {"amount": -5, "currency": "EUR"}},
+        400,
+        '"value.amount" must be larger than or equal to 0',
+    ),
+    (
         {"title": "x", "person_id": 1, "value": {"amount": 5, "currency": "XXX"}},
         400,
         '"value.currency" must be a currency of this company',

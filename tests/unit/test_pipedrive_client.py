@@ -149,6 +149,7 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
     ("notes.list", lambda c: c.notes.list(lead_id="l-1"), [ITEM], "/v1/notes?lead_id=l-1", None),
     ("users.me", lambda c: c.users.me(), ITEM, "/v1/users/me", None),
     ("users.list", lambda c: c.users.list(), [ITEM], "/v1/users", None),
+    ("currencies.list", lambda c: c.currencies.list(), [{"code": "EUR"}], "/v1/currencies", None),
     ("persons.add", lambda c: c.persons.add(name="Zoë"), ITEM, "/api/v2/persons", {"name": "Zoë"}),
     ("persons.get", lambda c: c.persons.get(5), ITEM, "/api/v2/persons/5", None),
     (

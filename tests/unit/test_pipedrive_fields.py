@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.pipedrive.custom_fields import FieldInfo, Option
+from worker.pipedrive.custom_fields import EncodingContext, FieldInfo, Option
 
 KEY = "dcf558aac1ae4e8c4f849ba5e668430d8df9be12"
 OPTIONS = [Option(11, "Low"), Option(12, "High"), Option(13, "Food, drink"), Option(14, "7")]
@@ -28,7 +29,10 @@ def info(type: str, entity: Literal["lead", "person"] = "lead") -> FieldInfo:
         ("double", "1.200", 1.2, 1.2),
         ("double", "1,200", 1200, 1200),
         ("double", "1.200,5", 1200.5, 1200.5),
+        ("double", "10k", 10000, 10000),
+        ("double", "۱۲", 12, 12),
         ("int", "12", 12, 12),
+        ("int", "1.5 million", 1_500_000, 1_500_000),
         ("int", "12.0", 12, 12),
         ("enum", "high", 12, 12),
         ("enum", "12", 12, 12),
@@ -41,7 +45,11 @@ def info(type: str, entity: Literal["lead", "person"] = "lead") -> FieldInfo:
         ("boolean", "False", False, False),
         ("date", "2025-01-31", "2025-01-31", "2025-01-31"),
         ("date", "2025-01-31T10:00:00Z", "2025-01-31", "2025-01-31"),
+        ("date", "24.12.2026", "2026-12-24", "2026-12-24"),
+        ("date", "Dec 24, 2026", "2026-12-24", "2026-12-24"),
         ("time", "9:30", "09:30:00", {"value": "09:30:00"}),
+        ("time", "9.30", "09:30:00", {"value": "09:30:00"}),
+        ("time", "17.45 Uhr", "17:45:00", {"value": "17:45:00"}),
         ("time", "09:30:15", "09:30:15", {"value": "09:30:15"}),
         ("address", "Main St 1, Berlin", "Main St 1, Berlin", {"value": "Main St 1, Berlin"}),
         ("user", "12", 12, 12),
@@ -83,6 +91,30 @@ def test_one_value(type: str, text: str, lead: Any, person: Any) -> None:
             {KEY: {"value": "2025-01-01", "until": "2025-02-01"}},
         ),
         (
+            "monetary",
+            "€ 5.900,-",
+            {KEY: 5900, f"{KEY}_currency": "EUR"},
+            {KEY: {"value": 5900, "currency": "EUR"}},
+        ),
+        (
+            "monetary",
+            "-2,5 Mio. €",
+            {KEY: -2_500_000, f"{KEY}_currency": "EUR"},
+            {KEY: {"value": -2_500_000, "currency": "EUR"}},
+        ),
+        (
+            "daterange",
+            "24.12.2026 bis 26.12.2026",
+            {KEY: "2026-12-24", f"{KEY}_until": "2026-12-26"},
+            {KEY: {"value": "2026-12-24", "until": "2026-12-26"}},
+        ),
+        (
+            "timerange",
+            "9.30\u201317.45 Uhr",
+            {KEY: "09:30:00", f"{KEY}_until": "17:45:00"},
+            {KEY: {"value": "09:30:00", "until": "17:45:00"}},
+        ),
+        (
             "timerange",
             "22:00 to 6:00",
             {KEY: "22:00:00", f"{KEY}_until": "06:00:00"},
@@ -94,6 +126,20 @@ def test_companions(type: str, text: str, lead: dict[str, Any], person: dict[str
     """Types of two parts have a companion key for leads and an object for persons."""
     assert info(type).encode(text) == lead
     assert info(type, "person").encode(text) == person
+
+
+def test_the_context_decides() -> None:
+    """Country and zone say which date a text is, and the account which currencies there are."""
+    context = EncodingContext(
+        country="US", zone=ZoneInfo("America/New_York"), has_currency={"USD"}.__contains__
+    )
+    assert info("date").encode("03/04/2027", context) == {KEY: "2027-03-04"}
+    assert info("date").encode("2026-12-24T02:00Z", context) == {KEY: "2026-12-23"}
+    assert info("time").encode("2026-12-24T02:00Z", context) == {KEY: "21:00:00"}
+    assert info("monetary").encode("500", context) == {KEY: 500}
+    assert info("monetary").encode("$500", context) == {KEY: 500, f"{KEY}_currency": "USD"}
+    with pytest.raises(ValueError, match="a currency of the account, got HUF"):
+        info("monetary").encode("500 HUF", context)
 
 
 def test_sum_without_currency() -> None:
@@ -123,11 +169,14 @@ def test_sum_without_currency() -> None:
         ("set", "Low, secretive", "one of the field's options"),
         ("set", ",", "expected options"),
         ("boolean", "secretive", "yes or no"),
-        ("date", "31.01.2025", "a date such as"),
+        ("date", "03/04/2027", "a date such as"),
+        ("monetary", "5000-10000 EUR", "expected an amount"),
+        ("monetary", "up to 500 EUR", "expected an amount"),
         ("date", "2025-02-30", "a date such as"),
         ("daterange", "2025-01-01", "a start and an end"),
         ("daterange", "2025-02-01/2025-01-01", "a start before the end"),
         ("time", "25:00", "a time such as"),
+        ("time", "9", "a time such as"),
         ("timerange", "9:00", "a start and an end"),
         ("user", "secretive", "expected an id"),
         ("varchar", "  ", "no text"),

@@ -12,6 +12,8 @@ import pytest
 import redis as redis_py
 
 from tests.settable_clock import SettableClock
+from worker.contract import Lead
+from worker.delivery.resolve import resolve_plan
 from worker.errors import (
     Forbidden,
     LeadlineError,
@@ -22,6 +24,8 @@ from worker.errors import (
     Unavailable,
     UnknownName,
 )
+from worker.lead.plan import build_plan
+from worker.lead.settings import LeadMapping, LeadSettings
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import Call
 from worker.pipedrive.client import Pipedrive
@@ -80,6 +84,10 @@ class Account:
                 "options": [{"id": 7, "label": "Yes"}],
             }
         ]
+        self.currencies = [
+            {"id": 1, "code": "EUR", "name": "Euro", "active_flag": True},
+            {"id": 2, "code": "HUF", "name": "Forint", "active_flag": False},
+        ]
         self.requests: list[str] = []
         self.instead: dict[str, Answer] = {}
         self.delay = 0.0
@@ -116,6 +124,8 @@ class Account:
                 return ok([*self.fields, {"field_code": "channel", "options": self.channels}])
             case "GET /api/v2/personFields":
                 return ok(self.person_fields)
+            case "GET /v1/currencies":
+                return ok(self.currencies)
         return httpx.Response(404, json={"success": False, "error": "not found"})
 
     def before(self, call: Call) -> None:  # noqa: ARG002 - what limits are asked
@@ -236,6 +246,62 @@ def test_read_hourly(
     assert account.requests == ["GET /v1/leadLabels"] * 2
 
 
+def test_currencies(
+    make: Callable[..., MetadataCache], account: Account, clock: SettableClock
+) -> None:
+    """Only active currencies count; a missing one is not read again before the hour is over."""
+    cache = make()
+    for _ in range(50):
+        clock.now += 60
+        assert [cache.has_currency(code) for code in ("EUR", "HUF", "XXX")] == [True, False, False]
+    assert account.requests == ["GET /v1/currencies"]
+    account.currencies[1]["active_flag"] = True
+    clock.now += 660
+    assert cache.has_currency("HUF")
+
+
+def test_currencies_that_may_not_be_read(
+    make: Callable[..., MetadataCache], account: Account
+) -> None:
+    """Without the permission to list them, every currency is tried."""
+    account.instead["GET /v1/currencies"] = lambda: httpx.Response(
+        403, json={"success": False, "error": "Scope and URL mismatch"}
+    )
+    assert make().has_currency("HUF")
+
+
+@pytest.mark.parametrize(
+    ("budget", "custom", "says", "reads"),
+    [
+        ("5.900,- €", {BUDGET: 5900, f"{BUDGET}_currency": "EUR"}, "", True),
+        ("5900", {BUDGET: 5900}, "", False),
+        ("5900 HUF", {}, "a currency of the account, got HUF", True),
+        ("5k-10k €", {}, "expected an amount", False),
+    ],
+)
+def test_sums_in_custom_fields(
+    make: Callable[..., MetadataCache],
+    account: Account,
+    budget: str,
+    custom: dict[str, Any],
+    says: str,
+    reads: bool,
+) -> None:
+    """A custom sum follows the same rule; its currency is looked up only if it names one."""
+    settings = LeadSettings(custom={"Budget": "{answers.budget}"})
+    planned = build_plan(
+        LeadMapping("web", settings),
+        Lead(email="a@b.example", answers={"budget": budget}),
+        submission_id="s",
+        received_at=NOW,
+        now=NOW,
+    )
+    names = resolve_plan(planned, make(), lambda name, _: name)
+    assert names.custom == custom
+    assert [says in sentence for sentence in names.left_out] == [True] * bool(says)
+    assert ("GET /v1/currencies" in account.requests) is reads
+
+
 def test_round_trips(
     make: Callable[..., MetadataCache], redis: redis_py.Redis, clock: SettableClock
 ) -> None:
@@ -322,12 +388,15 @@ def test_refresh(
 ) -> None:
     """A refresh reads all kinds or those named, each at most every 30 s over all workers."""
     make().refresh()
-    assert len(account.requests) == 5
+    assert len(account.requests) == len(MetadataKind)
     make().refresh([MetadataKind.LABELS, "channels"])
-    assert len(account.requests) == 5
+    assert len(account.requests) == len(MetadataKind)
     clock.now += 31
     make().refresh([MetadataKind.LABELS, "channels"])
-    assert account.requests[5:] == ["GET /v1/leadLabels", "GET /api/v2/dealFields/channel"]
+    assert account.requests[len(MetadataKind) :] == [
+        "GET /v1/leadLabels",
+        "GET /api/v2/dealFields/channel",
+    ]
 
 
 def test_many_workers_one_reading(make: Callable[..., MetadataCache], account: Account) -> None:

@@ -14,7 +14,6 @@ from worker.lead.plan import (
     PlannedValue,
     build_plan,
     leave_out,
-    parse_date,
 )
 from worker.lead.settings import LeadMapping, LeadSettings, Rule, ValueTemplates
 
@@ -66,6 +65,7 @@ def test_defaults() -> None:
         "expected_close": None,
         "visible_to": None,
         "custom": (),
+        "country": None,
         "existing": "label",
         "existing_window_seconds": 30 * 86400.0,
         "existing_since": RECEIVED + 60 - 30 * 86400.0,
@@ -287,6 +287,30 @@ def test_a_rule_leaves_the_rest_alone() -> None:
             "",
         ),
         (ValueTemplates("100", "EUR"), LEAD, PlannedValue(100, "EUR"), ""),
+        (
+            ValueTemplates("{answers.budget}", "EUR"),
+            lead_with(answers={"budget": "2,5 Mio."}),
+            PlannedValue(2_500_000, "EUR"),
+            "",
+        ),
+        (
+            ValueTemplates("{answers.budget}", "EUR"),
+            lead_with(answers={"budget": "5k-10k"}),
+            None,
+            "not a number",
+        ),
+        (
+            ValueTemplates("{answers.budget}", "EUR"),
+            lead_with(answers={"budget": "-500 €"}),
+            None,
+            "takes no negative values",
+        ),
+        (
+            ValueTemplates("{value.amount}", "{value.currency}"),
+            lead_with(value=Money(-500, "EUR")),
+            None,
+            "takes no negative values",
+        ),
     ],
 )
 def test_value(value: ValueTemplates, lead: Lead, expected: PlannedValue | None, says: str) -> None:
@@ -332,25 +356,41 @@ def test_no_date(text: str) -> None:
     """What is no date, or can be read as two, is left out and said."""
     planned = build(lead_with(answers={"when": text}), expected_close="{answers.when}")
     assert planned.expected_close is None
-    assert planned.left_out == (f"The expected close date “{text}” is left out: it is not a date.",)
+    assert planned.left_out == (
+        f"The expected close date “{text}” is left out: it is not a date, or may be one of two.",
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("country", "default", "close", "currency"),
     [
-        ("2026-3-1", "2026-03-01"),
-        ("2026/03/01", "2026-03-01"),
-        ("2026-03-01T23:59:00Z", "2026-03-01"),
-        ("2026-03-01 10:00", "2026-03-01"),
-        ("1. 3. 2026", "2026-03-01"),
-        ("2026-03/01", None),
-        ("20260301", None),
-        ("1.3.26", None),
+        (None, "US", "2027-03-04", "USD"),
+        (None, "DE", "2027-04-03", "USD"),
+        ("USA", "DE", "2027-03-04", "USD"),
+        ("Germany", "US", "2027-04-03", "USD"),
+        ("ca", "US", None, "CAD"),
+        ("Texas", "US", None, "USD"),
+        (None, None, None, "USD"),
     ],
 )
-def test_dates(text: str, expected: str | None) -> None:
-    """Dates are read when they can be read one way only."""
-    assert parse_date(text) == expected
+def test_the_country_decides(
+    country: str | None, default: str | None, close: str | None, currency: str
+) -> None:
+    """What can be read in two ways is read as in the lead's country, else the source's."""
+    settings = LeadSettings(
+        value=ValueTemplates("$5,000", ""), expected_close="{answers.when}", custom={"When": "x"}
+    )
+    lead = lead_with(country=country, answers={"when": "03/04/2027"})
+    planned = build_plan(
+        LeadMapping("contact", settings, default_country=default),
+        lead,
+        submission_id="sub-1",
+        received_at=RECEIVED,
+        now=RECEIVED,
+    )
+    assert planned.expected_close == close
+    assert planned.value == PlannedValue(5000, currency)
+    assert len(planned.left_out) == (0 if close else 1)
 
 
 def test_custom_fields() -> None:
@@ -511,6 +551,11 @@ def test_more_can_be_left_out() -> None:
         None,
         None,
     )
+    valued = build(
+        lead_with(value=Money(500, "HUF")), value=ValueTemplates("{value.amount}", "HUF")
+    )
+    without = leave_out(valued, lead_with(value=Money(500, "HUF")), ["No HUF."], without_value=True)
+    assert (without.value, "Value: 500 HUF" in (without.note_html or "")) == (None, True)
     assert structs.replace(
         more, left_out=(), note_html=None, note_existing_html=None
     ) == structs.replace(planned, left_out=(), note_html=None, note_existing_html=None)

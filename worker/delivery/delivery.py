@@ -196,7 +196,9 @@ class Delivery:
             step = "names"
             names = resolve_names(run, context.metadata)
             if names.left_out:
-                run.plan = leave_out(run.plan, run.lead, names.left_out)
+                run.plan = leave_out(
+                    run.plan, run.lead, names.left_out, without_value=names.lacks_currency
+                )
             step = "organization"
             steps.resolve_organization(run, names)
             step = "person"

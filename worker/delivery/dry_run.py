@@ -85,7 +85,7 @@ class DryRunner:
         stored = _StoredNames(self._redis, self._account, record.source)
         names = stored.resolve(plan)
         if names.left_out:
-            plan = leave_out(plan, lead, names.left_out)
+            plan = leave_out(plan, lead, names.left_out, without_value=names.lacks_currency)
         known_ids = self._known_ids(record, lead, plan)
         steps = [step for step, _ in describe_steps(plan, names, known_ids)]
         return DryRun(

@@ -10,7 +10,9 @@ from worker.contract import State
 from worker.delivery.context import DeliveryRun
 from worker.errors import UnknownName
 from worker.lead.plan import LeadPlan
+from worker.lead.templates import as_text
 from worker.ledger import Ledger, Record
+from worker.pipedrive.custom_fields import EncodingContext
 from worker.pipedrive.metadata import KIND_NAMES, NameResolver
 from worker.pipedrive.metadata_cache import MetadataCache
 from worker.pipedrive.request_bodies import ResolvedNames
@@ -72,13 +74,24 @@ def resolve_plan(
 ) -> ResolvedNames:
     """Resolve every name in the plan; `label_id` takes a label and its setting.
 
-    Text that does not fit its custom field is left out, with a sentence that says so; the lead
-    still goes through.
+    Text that does not fit its custom field, and a sum in a currency that the account lacks, are
+    left out, with a sentence that says so; the lead still goes through.
     """
     prefix = f"sources.{plan.source}.lead"
     custom: dict[str, Any] = {}
     person_custom: dict[str, Any] = {}
     left_out = []
+
+    def has_currency(code: str) -> bool:
+        return look_up(partial(resolver.has_currency, code), True) is not False
+
+    context = EncodingContext(country=plan.country, has_currency=has_currency)
+    lacks_currency = plan.value is not None and not has_currency(plan.value.currency)
+    if plan.value and lacks_currency:
+        value = f"{as_text(plan.value.amount)} {plan.value.currency}"
+        left_out.append(
+            f"The value “{value}” is left out: the account has no currency {plan.value.currency}."
+        )
     for name, is_person, text in plan.custom:
         setting = f"{prefix}.custom.{'person.' if is_person else ''}{name}"
         find = resolver.person_field if is_person else resolver.field
@@ -86,7 +99,7 @@ def resolve_plan(
         if info is None:
             continue
         try:
-            (person_custom if is_person else custom).update(info.encode(text))
+            (person_custom if is_person else custom).update(info.encode(text, context))
         except ValueError as error:
             left_out.append(f"The field “{name}”: {error}.")
     labels = [look_up(partial(label_id, name, f"{prefix}.labels"), name) for name in plan.labels]
@@ -103,4 +116,5 @@ def resolve_plan(
         custom=custom,
         person_custom=person_custom,
         left_out=tuple(left_out),
+        lacks_currency=lacks_currency,
     )

@@ -1,7 +1,8 @@
 """Plans what to write to Pipedrive for a lead, by its source's settings.
 
-Pure and offline: names are not resolved to ids yet. A value that is not a number, or a date that
-cannot be read, is left out and the note says so; the lead still goes through.
+Pure and offline: names are not resolved to ids yet. A value that is no amount, or that Pipedrive
+refuses, or a date that cannot be read, is left out and the note says so; the lead still goes
+through.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from msgspec import Struct, structs
 
 from worker.contract import NO_CONTACT_WHY, Lead, Result
 from worker.errors import Unmappable
-from worker.lead.money import currency_code, parse_money
+from worker.lead.dates import parse_date
+from worker.lead.money import ParsedMoney, currency_code, may_be_same, parse_money
 from worker.lead.note import build_note
+from worker.lead.regions import find_country
 from worker.lead.rules import apply_rules
 from worker.lead.settings import LABEL_COLORS, LeadMapping, LeadSettings
 from worker.lead.templates import (
@@ -45,16 +48,23 @@ class PlannedValue(Struct, frozen=True):
 class SettingsRenderer:
     """Renders settings and collects sentences about values that had to be left out.
 
+    `country` is the code of the lead's country, which says what an ambiguous date or sign means.
     Every method may raise Unmappable if a setting is wrong.
     """
 
     def __init__(
-        self, source: str, settings: LeadSettings, lead: Lead, context: TemplateContext
+        self,
+        source: str,
+        settings: LeadSettings,
+        lead: Lead,
+        context: TemplateContext,
+        country: str | None,
     ) -> None:
         self.source = source
         self.settings = settings
         self.lead = lead
         self.context = context
+        self.country = country
         self.left_out: list[str] = []
 
     def setting_path(self, key: str) -> str:
@@ -104,25 +114,26 @@ class SettingsRenderer:
         if not settings or not text:
             return None
         named = self.render_line("value.currency", settings.currency)
-        currency = currency_code(named)
-        amount, written, agrees = self._parse_amount(text, currency)
-        chosen = currency or written
+        currency = currency_code(named, self.country)
+        money = self._parse_amount(text, currency)
+        chosen = currency or (money.currency if money else None)
         if named and not currency:
-            self._leave_out(
-                f"The value “{_quotable(text)}” is left out: the currency “{_quotable(named)}” is"
-                " unknown."
-            )
-        elif amount is None:
-            self._leave_out(f"The value “{_quotable(text)}” is left out: it is not a number.")
+            why = f"the currency “{_quotable(named)}” is unknown"
+        elif money is None:
+            why = "it is not a number"
+        elif money.amount < 0:
+            why = "Pipedrive takes no negative values"
         elif not chosen:
-            self._leave_out(f"The value “{_quotable(text)}” is left out: it has no currency.")
+            why = "it has no currency"
         else:
-            if not agrees:
+            if not money.agrees:
                 self._leave_out(
                     f"The value “{_quotable(text)}” was written as {chosen},"
                     " as the source file says."
                 )
+            amount = money.amount
             return PlannedValue(int(amount) if float(amount).is_integer() else amount, chosen)
+        self._leave_out(f"The value “{_quotable(text)}” is left out: {why}.")
         return None
 
     @property
@@ -134,13 +145,8 @@ class SettingsRenderer:
             and "value.amount" in self.template("value.amount", settings.amount).names
         )
 
-    def _parse_amount(
-        self, text: str, currency: str | None
-    ) -> tuple[float | None, str | None, bool]:
-        """Return the number, the currency that its text names, and whether that currency fits.
-
-        An amount that the sender sent as a number is not parsed.
-        """
+    def _parse_amount(self, text: str, currency: str | None) -> ParsedMoney | None:
+        """Return the amount of a text; one that was read as a number is not parsed again."""
         amount = self.lead.value.amount if self.lead.value else None
         if (
             isinstance(amount, int | float)
@@ -148,44 +154,23 @@ class SettingsRenderer:
             and as_text(amount) == text
             and math.isfinite(amount)
         ):
-            return amount, None, True
-        money = parse_money(text, currency)
-        return (money.amount, money.currency, money.agrees) if money else (None, None, True)
+            written = self.lead.value.currency if self.lead.value else None
+            return ParsedMoney(amount, written, agrees=may_be_same(written, currency))
+        return parse_money(text, currency, self.country)
 
     def expected_close(self, received_at: float) -> str | None:
         """Return an ISO date; a duration counts from the day of the submission, in UTC."""
         text = self.render_line("expected_close", self.settings.expected_close or "")
-        day = (parse_date(text) or _date_after(text, received_at)) if text else None
+        day = (parse_date(text, self.country) or _date_after(text, received_at)) if text else None
         if text and not day:
             self._leave_out(
-                f"The expected close date “{_quotable(text)}” is left out: it is not a date."
+                f"The expected close date “{_quotable(text)}” is left out: it is not a date, or"
+                " may be one of two."
             )
         return day
 
     def _leave_out(self, sentence: str) -> None:
         self.left_out.append(sentence)
-
-
-_DATE = re.compile(
-    r"(?P<y>\d{4})(?P<mark>[-/.])(?P<m>\d{1,2})(?P=mark)(?P<d>\d{1,2})(?:[T ].*)?"
-    r"|(?P<D>\d{1,2})\. ?(?P<M>\d{1,2})\. ?(?P<Y>\d{4})",
-    re.ASCII,
-)
-
-
-def parse_date(text: str) -> str | None:
-    """Return the ISO form of a date that can be read in only one way, else None.
-
-    Those are dates with the year first, and day.month.year with points.
-    """
-    match = _DATE.fullmatch(text.strip())
-    if not match:
-        return None
-    year, month, day = (int(match[low] or match[low.upper()]) for low in "ymd")
-    try:
-        return date(year, month, day).isoformat()
-    except ValueError:
-        return None
 
 
 def _date_after(duration: str, received_at: float) -> str | None:
@@ -242,7 +227,8 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     a new lead and may be None; `note_existing_html` is the note on an open lead that is labelled,
     and is set whenever the source wants notes. `left_out` are plain sentences about values that
     could not be written; `value_is_own` says that `value` comes from the lead's own amount and not
-    from an answer. `custom` holds the fields of the lead and of the person. `matched_rule` counts
+    from an answer. `custom` holds the fields of the lead and of the person, whose texts
+    are read as they are written in `country` (a code). `matched_rule` counts
     from 0.
     """
 
@@ -262,6 +248,7 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     expected_close: str | None
     visible_to: Literal["1", "3", "5", "7"] | None
     custom: tuple[CustomFieldText, ...]
+    country: str | None
     existing: Literal["label", "new"]
     existing_window_seconds: float
     existing_since: float
@@ -285,7 +272,8 @@ def build_plan(
     """
     context = build_context(lead, mapping.source, submission_id, received_at)
     settings, matched_rule = apply_rules(mapping, context)
-    renderer = SettingsRenderer(mapping.source, settings, lead, context)
+    country = find_country(lead.country) if lead.country else mapping.default_country
+    renderer = SettingsRenderer(mapping.source, settings, lead, context, country)
     company = shorten(" ".join((lead.company or "").split())) if settings.organization else ""
     person = _plan_person(lead, mapping.source, has_organization=bool(company))
     window = renderer.parse_duration("existing_window", settings.existing_window)
@@ -313,6 +301,7 @@ def build_plan(
         expected_close=close,
         visible_to=settings.visible_to,
         custom=tuple(_custom_texts(renderer)),
+        country=country,
         existing=settings.existing,
         existing_window_seconds=window,
         existing_since=now - window,
@@ -337,12 +326,16 @@ def find_mapping(mappings: Mapping[str, LeadMapping], source: str) -> LeadMappin
     return mapping
 
 
-def leave_out(plan: LeadPlan, lead: Lead, sentences: Sequence[str]) -> LeadPlan:
+def leave_out(
+    plan: LeadPlan, lead: Lead, sentences: Sequence[str], *, without_value: bool = False
+) -> LeadPlan:
     """Add values that turned out not to fit, such as text for a numeric custom field.
 
-    The notes then say so as well.
+    The notes then say so as well. `without_value`: the lead's value is one of them.
     """
     left_out = (*plan.left_out, *sentences)
+    if without_value:
+        plan = structs.replace(plan, value=None, value_is_own=False)
     return (
         _with_notes(plan, lead, left_out)
         if plan.note_existing_html

@@ -74,10 +74,14 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class LeadMapping(Struct, frozen=True):
-    """How one source's leads are written; the worker knows nothing else about a source."""
+    """How one source's leads are written; the worker knows nothing else about a source.
+
+    `default_country` is the code of the country that leads come from which name none.
+    """
 
     source: str
     lead: LeadSettings
     rules: list[Rule] = field(default_factory=list)
     # The line of the source in the source file, for messages.
     line: int | None = None
+    default_country: str | None = None

@@ -43,6 +43,7 @@ NOTES_LIST = Call("notes.list", "GET", "/v1/notes", 20)
 
 USERS_ME = Call("users.me", "GET", "/v1/users/me", 2)
 USERS_LIST = Call("users.list", "GET", "/v1/users", 20)
+CURRENCIES_LIST = Call("currencies.list", "GET", "/v1/currencies", 20)
 
 PERSONS_ADD = Call("persons.add", "POST", "/api/v2/persons", 5, create=True)
 PERSONS_GET = Call("persons.get", "GET", "/api/v2/persons/{id}", 1)

@@ -119,6 +119,7 @@ class Pipedrive:
         self.sources = operations.LeadSources(self.call)
         self.notes = operations.Notes(self.call)
         self.users = operations.Users(self.call)
+        self.currencies = operations.Currencies(self.call)
         self.persons = operations.Persons(self.call)
         self.organizations = operations.Organizations(self.call)
         self.deals = operations.Deals(self.call)

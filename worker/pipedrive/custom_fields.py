@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import tzinfo
 from typing import Any, Literal
 
 from msgspec import Struct, field
 
+from worker.lead.dates import parse_date, parse_date_range, parse_time, parse_time_range
 from worker.lead.money import parse_money
 
 # From the table of field types in Pipedrive's API reference.
@@ -32,7 +33,21 @@ TRUE_WORDS = frozenset({"yes", "true", "1", "on", "y"})
 FALSE_WORDS = frozenset({"no", "false", "0", "off", "n"})
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,16})?", re.ASCII)
-_RANGE = re.compile(r"\s*(?:/|\.\.|\s-\s|\u2013|\bto\b|\buntil\b)\s*")
+
+
+class EncodingContext(Struct, frozen=True):
+    """How texts are read: as they are written in `country` (a code), by the clock of `zone`.
+
+    `has_currency` says whether the account has a currency, and is asked only for a sum that names
+    one.
+    """
+
+    country: str | None = None
+    zone: tzinfo | None = None
+    has_currency: Callable[[str], bool] = lambda _: True
+
+
+DEFAULT_CONTEXT = EncodingContext()
 
 
 class Option(Struct, frozen=True):
@@ -52,10 +67,10 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
     entity: Literal["lead", "person"]
     options: list[Option] = field(default_factory=list)
 
-    def encode(self, text: str) -> dict[str, Any]:
+    def encode(self, text: str, context: EncodingContext = DEFAULT_CONTEXT) -> dict[str, Any]:
         """Return what goes into the request body for `text`, by key, companion fields included.
 
-        Raises ValueError, in plain words, if the text does not fit the type.
+        Raises ValueError, in plain words, if the text does not fit the type, or the account.
         """
         text = text.strip()
         if not text:
@@ -63,7 +78,7 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
         encoder = ENCODERS.get(self.type)
         if encoder is None:
             raise ValueError(f"fields of the type {self.type!r} cannot be written from text")
-        return encoder(self, text)
+        return encoder(self, text, context)
 
     def encode_single(self, value: Any) -> dict[str, Any]:
         return {self.key: value}
@@ -93,57 +108,55 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
         return option_id
 
 
-def _encode_short_text(info: FieldInfo, text: str) -> dict[str, Any]:
-    if len(text) > MAX_SHORT_CHARS:
-        raise ValueError(f"expected up to {MAX_SHORT_CHARS} characters, got {len(text)}")
-    return info.encode_single(text)
+def _encode_short_text(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
+    return info.encode_single(_require_length(text, MAX_SHORT_CHARS))
 
 
-def _encode_long_text(info: FieldInfo, text: str) -> dict[str, Any]:
-    if len(text) > MAX_LONG_CHARS:
-        raise ValueError(f"expected up to {MAX_LONG_CHARS} characters, got {len(text)}")
-    return info.encode_single(text)
+def _encode_long_text(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
+    return info.encode_single(_require_length(text, MAX_LONG_CHARS))
 
 
-def _encode_double(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_double(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
     return info.encode_single(_parse_number(text))
 
 
-def _encode_int(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_int(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
     number = _parse_number(text)
     if not isinstance(number, int):
         raise ValueError(f"expected a whole number, got {_redacted(text)}")
     return info.encode_single(number)
 
 
-def _encode_id(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_id(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
     """Encode a user, person or organisation, which can only be given by id."""
     if not re.fullmatch(r"[0-9]{1,15}", text, re.ASCII):
         raise ValueError(f"expected an id (a whole number), got {_redacted(text)}")
     return info.encode_single(int(text))
 
 
-def _encode_monetary(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_monetary(info: FieldInfo, text: str, context: EncodingContext) -> dict[str, Any]:
     """Encode an amount with its currency.
 
     On a lead, an amount without a currency gets the account's default; for persons that is not
     documented, so they need the currency.
     """
-    money = parse_money(text)
+    money = parse_money(text, country=context.country)
     if money is None:
         raise ValueError(f"expected an amount such as '500 EUR', got {_redacted(text)}")
     if money.currency is None and info.entity == "person":
         raise ValueError(
             f"expected an amount with its currency such as '500 EUR', got {_redacted(text)}"
         )
+    if money.currency is not None and not context.has_currency(money.currency):
+        raise ValueError(f"expected a currency of the account, got {money.currency}")
     return info.encode_pair("currency", _int_if_whole(money.amount), money.currency)
 
 
-def _encode_enum(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_enum(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
     return info.encode_single(info.require_option_id(text))
 
 
-def _encode_set(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_set(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
     """Encode options. A label may contain a comma, so the whole text is tried before its parts."""
     whole = info.find_option_id(text)
     parts = [part for part in re.split(r"[,;\n]", text) if part.strip()]
@@ -157,61 +170,54 @@ def _encode_set(info: FieldInfo, text: str) -> dict[str, Any]:
     return info.encode_single(",".join(str(one) for one in ids) if info.entity == "lead" else ids)
 
 
-def _encode_boolean(info: FieldInfo, text: str) -> dict[str, Any]:
+def _encode_boolean(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
     word = text.casefold()
     if word not in TRUE_WORDS | FALSE_WORDS:
         raise ValueError(f"expected yes or no, got {_redacted(text)}")
     return info.encode_single(word in TRUE_WORDS)
 
 
-def _encode_date(info: FieldInfo, text: str) -> dict[str, Any]:
-    return info.encode_single(_parse_date(text))
-
-
-def _encode_time(info: FieldInfo, text: str) -> dict[str, Any]:
-    return info.encode_pair("until", _parse_time(text), None)
-
-
-def _range_encoder(parse_end: Callable[[str], str]) -> Callable[[FieldInfo, str], dict[str, Any]]:
-    def encode(info: FieldInfo, text: str) -> dict[str, Any]:
-        ends = _RANGE.split(text)
-        if len(ends) != 2:
-            raise ValueError(f"expected a start and an end such as 'A / B', got {_redacted(text)}")
-        start, end = parse_end(ends[0].strip()), parse_end(ends[1].strip())
-        if parse_end is _parse_date and end < start:  # a time range may end on the next day
-            raise ValueError(f"expected a start before the end, got {_redacted(text)}")
-        return info.encode_pair("until", start, end)
-
-    return encode
-
-
-def _encode_address(info: FieldInfo, text: str) -> dict[str, Any]:
-    _encode_short_text(info, text)
-    return info.encode_pair("", text, None)
-
-
-def _parse_date(text: str) -> str:
-    """Return a date, or the date of a date-time, as YYYY-MM-DD."""
-    try:
-        return (
-            date.fromisoformat(text).isoformat()
-            if len(text) == 10
-            else datetime.fromisoformat(text).date().isoformat()
+def _encode_date(info: FieldInfo, text: str, context: EncodingContext) -> dict[str, Any]:
+    day = parse_date(text, context.country, context.zone)
+    if day is None:
+        raise ValueError(
+            "expected a date such as 2025-01-31 that can be read in one way only,"
+            f" got {_redacted(text)}"
         )
-    except ValueError:
-        raise ValueError(f"expected a date such as 2025-01-31, got {_redacted(text)}") from None
+    return info.encode_single(day)
 
 
-def _parse_time(text: str) -> str:
-    """Return a time of day as HH:MM:SS."""
-    try:
-        return (
-            time.fromisoformat(text.zfill(5) if len(text) == 4 else text)
-            .replace(microsecond=0, tzinfo=None)
-            .isoformat()
+def _encode_date_range(info: FieldInfo, text: str, context: EncodingContext) -> dict[str, Any]:
+    days = parse_date_range(text, context.country, context.zone)
+    if days is None:
+        raise ValueError(
+            f"expected a start and an end such as '2025-01-31 / 2025-02-28', got {_redacted(text)}"
         )
-    except ValueError:
-        raise ValueError(f"expected a time such as 09:30, got {_redacted(text)}") from None
+    start, end = days
+    if end < start:
+        raise ValueError(f"expected a start before the end, got {_redacted(text)}")
+    return info.encode_pair("until", start, end)
+
+
+def _encode_time(info: FieldInfo, text: str, context: EncodingContext) -> dict[str, Any]:
+    clock = parse_time(text, context.zone)
+    if clock is None:
+        raise ValueError(f"expected a time such as 09:30, got {_redacted(text)}")
+    return info.encode_pair("until", clock, None)
+
+
+def _encode_time_range(info: FieldInfo, text: str, context: EncodingContext) -> dict[str, Any]:
+    """Encode a start and an end, which may be on the next day."""
+    times = parse_time_range(text, context.zone)
+    if times is None:
+        raise ValueError(
+            f"expected a start and an end such as '09:30 - 17:00', got {_redacted(text)}"
+        )
+    return info.encode_pair("until", *times)
+
+
+def _encode_address(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
+    return info.encode_pair("", _require_length(text, MAX_SHORT_CHARS), None)
 
 
 def _parse_number(text: str) -> int | float:
@@ -224,6 +230,12 @@ def _parse_number(text: str) -> int | float:
     return _int_if_whole(money.amount)
 
 
+def _require_length(text: str, max_chars: int) -> str:
+    if len(text) > max_chars:
+        raise ValueError(f"expected up to {max_chars} characters, got {len(text)}")
+    return text
+
+
 def _int_if_whole(number: float) -> int | float:
     return int(number) if number.is_integer() else number
 
@@ -234,7 +246,7 @@ def _redacted(text: str) -> str:
 
 
 # Encoders by Pipedrive's name of the field type. Other types cannot be written from text.
-ENCODERS: dict[str, Callable[[FieldInfo, str], dict[str, Any]]] = {
+ENCODERS: dict[str, Callable[[FieldInfo, str, EncodingContext], dict[str, Any]]] = {
     "varchar": _encode_short_text,
     "varchar_auto": _encode_short_text,
     "varchar_options": _encode_short_text,
@@ -247,9 +259,9 @@ ENCODERS: dict[str, Callable[[FieldInfo, str], dict[str, Any]]] = {
     "set": _encode_set,
     "boolean": _encode_boolean,
     "date": _encode_date,
-    "daterange": _range_encoder(_parse_date),
+    "daterange": _encode_date_range,
     "time": _encode_time,
-    "timerange": _range_encoder(_parse_time),
+    "timerange": _encode_time_range,
     "address": _encode_address,
     "user": _encode_id,
     "people": _encode_id,

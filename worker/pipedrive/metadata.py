@@ -1,4 +1,4 @@
-"""Resolves names to the account's labels, channels, owners and fields.
+"""Resolves names to the account's labels, channels, owners, fields and currencies.
 
 Deliveries, checks and commands use the same rule, wherever the entries come from: labels go by name
 or id, channels by name, fields by name or key, and owners by id, e-mail or name. Names are compared
@@ -28,10 +28,11 @@ class MetadataKind(StrEnum):
     OWNERS = "owners"
     DEAL_FIELDS = "deal_fields"
     PERSON_FIELDS = "person_fields"
+    CURRENCIES = "currencies"
 
 
 class MetadataEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One label, channel, owner or field. `id` is a field's key."""
+    """One label, channel, owner, field or currency. `id` is a field's key or a currency's code."""
 
     id: int | str
     name: str
@@ -53,9 +54,10 @@ class MetadataTable(Struct, frozen=True, omit_defaults=True):
 
 
 def read_metadata(kind: MetadataKind, client: Pipedrive, now: float) -> MetadataTable:
-    """Read a table from Pipedrive: labels cost 10 tokens, channels 1, owners 20, fields 10 each.
+    """Read a table from Pipedrive.
 
-    Raises `PipedriveError`.
+    Labels cost 10 tokens, channels 1, owners 20, fields 10 each, currencies 20. Raises
+    `PipedriveError`.
     """
     return READERS[kind](client, now)
 
@@ -130,12 +132,27 @@ def _custom_field_entries(fields: Iterable[PipedriveField]) -> list[MetadataEntr
     ]
 
 
+def _read_currencies(client: Pipedrive, now: float) -> MetadataTable:
+    """Return the currencies in use; if they may not be read, every currency counts as one."""
+    try:
+        currencies, partial = client.currencies.list(), False
+    except (Forbidden, Gone):
+        currencies, partial = [], True
+    entries = [
+        MetadataEntry(id=currency.code, name=currency.name)
+        for currency in currencies
+        if currency.active_flag
+    ]
+    return MetadataTable(now, entries, partial)
+
+
 READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
     MetadataKind.LABELS: _read_labels,
     MetadataKind.CHANNELS: _read_channels,
     MetadataKind.OWNERS: _read_owners,
     MetadataKind.DEAL_FIELDS: _read_deal_fields,
     MetadataKind.PERSON_FIELDS: _read_person_fields,
+    MetadataKind.CURRENCIES: _read_currencies,
 }
 
 
@@ -146,6 +163,7 @@ KIND_NAMES = {
     MetadataKind.OWNERS: "owner",
     MetadataKind.DEAL_FIELDS: "custom field",
     MetadataKind.PERSON_FIELDS: "custom field of persons",
+    MetadataKind.CURRENCIES: "currency",
 }
 
 EntryMatcher = Callable[[MetadataEntry], bool]
@@ -187,6 +205,15 @@ class NameResolver(ABC):
             return str(entry.id) == text or (not by_id and has_name(text, entry.name, entry.email))
 
         return int(self._find(MetadataKind.OWNERS, text, setting, match).id)
+
+    def has_currency(self, code: str) -> bool:
+        """Return whether the account has a currency, by its ISO 4217 code.
+
+        The senders choose currencies, so one that is missing is not read again before the hour is
+        over: otherwise strangers could use up the day's tokens.
+        """
+        table = self._table(MetadataKind.CURRENCIES)
+        return table.partial or any(entry.id == code for entry in table.items)
 
     def field(self, name: str, *, setting: str) -> FieldInfo:
         """Return a custom field of leads (which share the deals' fields), by name or key."""

@@ -1,4 +1,4 @@
-"""The account's labels, channels, owners and custom fields, read hourly and never per lead.
+"""The account's labels, channels, owners, custom fields and currencies: read hourly, not per lead.
 
     this process's memory (5 s) -> Redis (an hour) -> Pipedrive
 

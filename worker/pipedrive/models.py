@@ -110,6 +110,14 @@ class PipedriveUser(Struct, frozen=True, kw_only=True):
     company_domain: str | None = None
 
 
+class Currency(Struct, frozen=True):
+    """A currency of the account; `code` is that of ISO 4217, unless the account defined it."""
+
+    code: str
+    name: str = ""
+    active_flag: bool = True
+
+
 class Contact(Struct, frozen=True):
     """An e-mail address or phone number of a person."""
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from worker.pipedrive import calls
 from worker.pipedrive.calls import Call
 from worker.pipedrive.models import (
+    Currency,
     Deal,
     Label,
     LeadSource,
@@ -217,6 +218,13 @@ class Users(_Operations):
 
     def list(self) -> List[PipedriveUser]:
         return self._call(calls.USERS_LIST, parse_all(PipedriveUser))
+
+
+class Currencies(_Operations):
+    """https://developers.pipedrive.com/docs/api/v1/Currencies"""
+
+    def list(self) -> List[Currency]:
+        return self._call(calls.CURRENCIES_LIST, parse_all(Currency))
 
 
 class Persons(_Operations):

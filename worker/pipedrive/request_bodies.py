@@ -22,7 +22,8 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
     """The ids that the names in a plan stand for.
 
     `custom` and `person_custom` map the account's field keys to values of the field's type.
-    `left_out` are sentences about texts that did not fit their custom field.
+    `left_out` are sentences about texts that did not fit their custom field, and about the lead's
+    value if the account `lacks_currency` of it.
     """
 
     label_ids: list[str] = field(default_factory=list)
@@ -31,6 +32,7 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
     custom: dict[str, Any] = field(default_factory=dict)
     person_custom: dict[str, Any] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    lacks_currency: bool = False
 
     @staticmethod
     def unresolved(plan: LeadPlan) -> ResolvedNames:

@@ -16,6 +16,8 @@ from service.sandbox.account.store import RecordStore, RecordTable, StateFile
 from service.sandbox.api_errors import forbidden, invalid_value
 from service.sandbox.settings import SandboxSettings
 
+INACTIVE_CURRENCIES = "inactive_currencies"
+
 
 class Clocks(Struct, frozen=True):
     """`wall`: Unix seconds, for what is stored; `ticks`: monotonic seconds, for durations."""
@@ -75,9 +77,19 @@ class Company:
             raise invalid_value(f'"{name}" is not a user of this company')
 
     def require_currency(self, code: str) -> None:
-        """Raise `ApiError` (400) unless the account has the currency."""
-        if code not in {currency[0] for currency in CURRENCIES}:
+        """Raise `ApiError` (400) unless the account has the currency, and it is active."""
+        if code not in {currency[0] for currency in CURRENCIES} - self.inactive_currencies:
             raise invalid_value('"value.currency" must be a currency of this company')
+
+    @property
+    def inactive_currencies(self) -> set[str]:
+        """The codes of stock currencies that the account has switched off."""
+        return set(self.store.get_value(INACTIVE_CURRENCIES) or ())
+
+    def deactivate_currencies(self, codes: list[str]) -> None:
+        """Switch off these currencies, and on all others, until a reset."""
+        self.store.set_value(INACTIVE_CURRENCIES, codes)
+        self.store.commit()
 
     def _open(self) -> None:
         self.store = RecordStore(self._file)

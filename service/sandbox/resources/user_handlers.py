@@ -35,9 +35,9 @@ def get_me(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG00
     return OperationResult(_describe_user(find_user(call.user_id), call.user_id) | company_details)
 
 
-def list_currencies(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
+def list_currencies(call: ValidCall, company: Company) -> OperationResult:
     """All currencies, or those whose name or code contains `term`."""
-    term = call.query.get("term", "").casefold()
+    term, inactive = call.query.get("term", "").casefold(), company.inactive_currencies
     return OperationResult(
         [
             {
@@ -46,7 +46,7 @@ def list_currencies(call: ValidCall, company: Company) -> OperationResult:  # no
                 "name": name,
                 "decimal_points": decimals,
                 "symbol": symbol,
-                "active_flag": True,
+                "active_flag": code not in inactive,
                 "is_custom_flag": False,
             }
             for number, (code, name, decimals, symbol) in enumerate(CURRENCIES, 1)

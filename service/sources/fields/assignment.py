@@ -25,10 +25,11 @@ from service.sources.fields.phones import (
 )
 from service.sources.fields.phrases import Rank
 from service.sources.fields.recognition import Candidate, Plan, match_path
-from service.sources.fields.values import parse_value, written_currency
+from service.sources.fields.values import parse_value
 from service.sources.languages.vocabulary import vocabulary
 from service.sources.payload.event import PayloadField
 from service.sources.payload.tree import Tree, text_of
+from worker.lead.money import parse_money
 
 # How much each part of a person weighs when several owners compete to be the lead.
 WEIGHTS = {"email": 4, "phone": 3, "name": 3, "first_name": 2, "last_name": 2, "job_title": 1}
@@ -152,7 +153,7 @@ class _Assigner:
         for at, candidates in parts.items():
             if "phone" not in personal[at] and (number := self._join(candidates)):
                 personal[at]["phone"] = number
-        self._settle_currency()
+        self._drop_lone_currency()
         self._choose_person(plan, {at: owned for at, owned in personal.items() if owned})
         for candidate, choice in elsewhere:
             owner = plan.owners[candidate.owner or 0]
@@ -175,17 +176,12 @@ class _Assigner:
         self.choices[choice.target] = choice
         self.used.add(choice.index)
 
-    def _settle_currency(self) -> None:
-        """A currency without an amount is no value; an amount may name its own: `€ 5.900,-`."""
-        currency, amount = (self.choices.get(f"value.{part}") for part in ("currency", "amount"))
-        if currency and not amount and "value.amount" not in self.taken:
+    def _drop_lone_currency(self) -> None:
+        """A currency without an amount is no value."""
+        currency = self.choices.get("value.currency")
+        if currency and not {"value.amount"} & (self.choices.keys() | self.taken.keys()):
             del self.choices["value.currency"]
             self.used.discard(currency.index)
-        elif amount and not currency:
-            value = self.fields[amount.index].value
-            if name := written_currency(value):
-                why = "written beside the amount"
-                self.choices["value.currency"] = Choice(amount.index, "value.currency", name, why)
 
     def _add_area_code(self) -> None:
         """A number whose area code is in a field of its own: `ddd` and `telefone`."""
@@ -247,7 +243,7 @@ class _Assigner:
             return None
         if target in _DOUBTED and not _is_plausible(candidate, field, parsed):
             return None
-        if target == "value.amount" and isinstance(parsed, str):
+        if target == "value.amount" and isinstance(parsed, str) and parse_money(parsed) is None:
             # A range, or words.
             return None
         return Choice(candidate.index, target, parsed, candidate.why, candidate.phrase, is_whole)

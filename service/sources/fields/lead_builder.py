@@ -27,7 +27,7 @@ from service.sources.fields.values import (
     VALUE_PARSERS,
     parse_answer,
     parse_value,
-    written_currency,
+    read_money,
 )
 from service.sources.languages.words import to_phrase
 from service.sources.payload.event import ParsedEvent, PayloadField
@@ -35,7 +35,7 @@ from service.sources.payload.ignored import drop_ignored, is_ignored
 from service.sources.payload.tree import Path, Tree, text_of
 from service.sources.request import FieldReading
 from service.sources.schema import Source
-from worker.contract import Lead, Money, Utm
+from worker.contract import Lead, Utm
 
 # Values that may be tried as a landing page.
 MAX_LANDING_PAGES = 20
@@ -138,10 +138,7 @@ class LeadBuilder:
             if text_of(value):
                 self.rejected.setdefault(target, label)
             return False
-        is_taken = bool(self.fields.setdefault(target, parsed) == parsed)
-        if target == "value.amount" and is_taken and (currency := written_currency(value)):
-            self.fields.setdefault("value.currency", currency)
-        return is_taken
+        return bool(self.fields.setdefault(target, parsed) == parsed)
 
     def add_answer(self, label: str, value: Tree) -> None:
         """Keeps a value under its label; several values of one label become a list."""
@@ -283,7 +280,9 @@ def _finish_lead(builder: LeadBuilder, event: ParsedEvent, source: Source, effor
             click_ids[name[10:]] = value
     amount, currency = fields.get("value.amount"), fields.get("value.currency")
     if amount is not None or currency is not None:
-        plain["value"] = Money(amount=amount, currency=currency)
+        named = fields.get("country") if isinstance(amount, str) and effort.take() else None
+        country = country_code(named) if named else source.default_country
+        plain["value"] = read_money(amount, currency, country)
     plain["is_test"] = bool(fields.get("is_test")) or event.is_test
     return Lead(**plain, utm=Utm(**utm), click_ids=click_ids, answers=builder.answers)
 

@@ -19,8 +19,9 @@ from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
 from service.sources.languages.vocabulary import vocabulary
 from service.sources.languages.words import split_words
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
+from worker.contract import Money
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
-from worker.lead.money import parse_money
+from worker.lead.money import currency_code, is_shared_sign, parse_money
 
 # Text, numbers, times and tick boxes.
 
@@ -48,6 +49,8 @@ _NEGATIONS = frozenset(
     )
 )  # fmt: skip
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
+# Whether the mark is that of the decimals or of the thousands, the currency may decide.
+_DOUBTFUL_AMOUNT = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 _WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
 _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
 
@@ -133,27 +136,34 @@ def parse_time_text(value: Tree) -> str | None:
 
 
 def parse_amount(value: Tree) -> int | float | str | None:
-    """The number that a text states as an amount of money, else the text."""
+    """A JSON number as one, else the text, which `read_money` reads with its currency."""
     text = parse_short_text(value)
-    if text is None:
-        return None
-    if isinstance(value, JsonNumber) and _AMOUNT.fullmatch(text):
-        return float(text) if "." in text else int(text)
-    money = parse_money(text)
-    if money is None:
+    if text is None or not isinstance(value, JsonNumber) or not _AMOUNT.fullmatch(text):
         return text
-    return int(money.amount) if money.amount.is_integer() else money.amount
+    return float(text) if "." in text else int(text)
 
 
-def written_currency(value: Tree) -> str | None:
-    """The ISO 4217 code of the currency that the text of an amount names, if any."""
-    money = parse_money(parse_short_text(value) or "")
-    return money.currency if money else None
+def read_money(amount: float | str | None, currency: str | None, country: str | None) -> Money:
+    """An amount as `parse_amount` returns it, with the currency of its own field or its text.
+
+    `country` (two letters) says whose `$` or `kr` it is. An amount that is no number, or whose mark
+    the source file's currency may yet explain, stays text.
+    """
+    if not isinstance(amount, str):
+        return Money(amount=amount, currency=currency)
+    money = parse_money(amount, currency, country)
+    named = currency or (money.currency if money else None)
+    if money is None or not money.agrees or (not named and _DOUBTFUL_AMOUNT.fullmatch(amount)):
+        return Money(amount=amount, currency=currency)
+    number = int(money.amount) if money.amount.is_integer() else money.amount
+    return Money(amount=number, currency=named)
 
 
 def parse_currency(value: Tree) -> str | None:
-    """Three letters in upper case."""
+    """Three letters in upper case, or the code of a sign or word that only one currency has."""
     text = (parse_short_text(value) or "").upper()
+    if not is_shared_sign(text) and (code := currency_code(text)):
+        return code
     return text if len(text) == 3 and text.isalpha() and text.isascii() else None
 
 

@@ -287,6 +287,29 @@ MAP = """
 """
 
 
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ({"deal value": 1.234, "currency": "eur"}, Money(amount=1.234, currency="EUR")),
+        ({"deal value": "1.234", "currency": "€"}, Money(amount=1234, currency="EUR")),
+        ({"deal value": "1.234"}, Money(amount="1.234", currency=None)),
+        ({"deal value": "1.234", "currency": "KWD"}, Money(amount=1.234, currency="KWD")),
+        ({"deal value": "€ 5.900,-"}, Money(amount=5900, currency="EUR")),
+        ({"Auftragswert": "2,5 Mio. EUR"}, Money(amount=2_500_000, currency="EUR")),
+        ({"deal value": "€ 50", "currency": "USD"}, Money(amount="€ 50", currency="USD")),
+        ({"deal value": "$50", "country": "Canada"}, Money(amount=50, currency="CAD")),
+        ({"deal value": "10k - 20k"}, None),
+        ({"deal value": "59.00", "currency": "Euro"}, Money(amount=59.0, currency="EUR")),
+        ({"deal value": "0.500", "currency": "XYZ"}, Money(amount=0.5, currency="XYZ")),
+        ({"deal value": "5 000 kr.", "currency": "kr"}, Money(amount=5000, currency="SEK")),
+        ({"deal value": "۵۰۰۰", "currency": "$"}, Money(amount=5000, currency=None)),
+    ],
+)
+def test_amounts_and_currencies(body: dict[str, Any], value: Money | None) -> None:
+    """A typed amount becomes a number with the currency beside it, and stays as typed in doubt."""
+    assert lead_of(json_post({"email": "a@b.example"} | body)).value == value
+
+
 def test_map() -> None:
     """A literal key wins over a path, digits index lists, brackets may be part of a name."""
     body = {
