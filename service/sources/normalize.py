@@ -17,7 +17,7 @@ from service.sources.handshake import accept_ping, answer_challenge, is_signed
 from service.sources.payload.decode import decode_utf8, describe_guess, is_json
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.json import MAX_RECORD_VALUES, parse_json
-from service.sources.payload.tree import Tree, UnreadableBody, resolve, text_of
+from service.sources.payload.tree import Tree, UnreadableBody, text_of
 from service.sources.request import (
     FieldError,
     FieldReading,
@@ -231,11 +231,9 @@ def _build_event(
     if outcome is None and not lead.has_contact:
         outcome, reason = Outcome.NO_CONTACT, NO_CONTACT_WHY
     test = source.read.test
-    lead = msgspec.structs.replace(
-        lead,
-        event_id=lead.event_id or event_id,
-        is_test=lead.is_test or (test is not None and parsed_event.matches(test)),
-    )
+    is_test = lead.is_test or (test is not None and parsed_event.matches(test))
+    if (lead.event_id, lead.is_test) != (lead.event_id or event_id, is_test):
+        lead = msgspec.structs.replace(lead, event_id=lead.event_id or event_id, is_test=is_test)
     event = SourceEvent(
         outcome=outcome or Outcome.LEAD,
         lead=lead,
@@ -299,8 +297,8 @@ def _contact_errors(rejected: dict[str, str]) -> list[FieldError]:
 
 
 def _find_redirect(top: Tree) -> str | None:
-    match = resolve(top, REDIRECT_FIELD)
-    return text_of(match[1]) if match and isinstance(match[1], str) else None
+    value = top.get(REDIRECT_FIELD) if isinstance(top, dict) else None
+    return text_of(value) if isinstance(value, str) else None
 
 
 def _unreadable(error: UnreadableBody) -> NormalizationResult:

@@ -53,6 +53,8 @@ _ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
 _AREA_CODE = re.compile(r"\(?[0-9]{2,5}\)?")
 # A part of a phone number.
 _PHONE_PART = re.compile(r"\+?[0-9]{1,4}")
+# Fields of the lead whose value may turn out to be another.
+_SPECIAL = frozenset({"country", "phone", "phone_code", "website"})
 # Fields of the lead whose names are so common that the value must fit as well.
 _DOUBTED = frozenset({"consent", "message", "company", "phone", *NAMES})
 # A given and a family name, each capitalised if the script has capitals; or a few characters of
@@ -132,7 +134,7 @@ class _Assigner:
                 continue
             if candidate.owner is None or target not in PERSONAL:
                 if choice := self._parse(candidate, field, self.choices.get(target)):
-                    if self._is_somewhere_else(plan, candidate):
+                    if candidate.owner is not None and self._is_somewhere_else(plan, candidate):
                         elsewhere.append((candidate, choice))
                     else:
                         self._choose(choice)
@@ -217,7 +219,9 @@ class _Assigner:
     ) -> Choice | None:
         """The value as a choice; None if it is not one, or no better than the choice `before`."""
         value, target = field.value, candidate.target
-        if target == "country" and isinstance(value, str) and parse_dial_code(value):
+        if target not in _SPECIAL:
+            pass
+        elif target == "country" and isinstance(value, str) and parse_dial_code(value):
             target, before = "phone_code", self.choices.get("phone_code")
         elif target == "phone" and isinstance(value, str) and len(value) == 2 and is_country(value):
             # A phone widget that sends the country in a field of its own.
@@ -241,9 +245,10 @@ class _Assigner:
                 # Two tick boxes are two questions.
                 self.repeated.setdefault(before.index, set()).add(candidate.index)
             return None
-        if target in _DOUBTED and not _is_plausible(candidate, field, parsed):
-            return None
-        if target == "value.amount" and isinstance(parsed, str) and parse_money(parsed) is None:
+        if target in _DOUBTED and candidate.rank > Rank.SOURCE:
+            if not _is_plausible(candidate, field, parsed):
+                return None
+        elif target == "value.amount" and isinstance(parsed, str) and parse_money(parsed) is None:
             # A range, or words.
             return None
         return Choice(candidate.index, target, parsed, candidate.why, candidate.phrase, is_whole)
@@ -421,8 +426,6 @@ def _is_dial_code(candidate: Candidate, value: Tree) -> bool:
 
 def _is_plausible(candidate: Candidate, field: PayloadField, parsed: object) -> bool:
     """Whether a value fits a name that may ask for other things as well."""
-    if candidate.rank <= Rank.SOURCE:
-        return True
     if candidate.target == "message":
         return _is_message(candidate, field, parsed)
     if candidate.target == "consent":

@@ -27,6 +27,7 @@ _TEMPLATE_TOKEN = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|%%[^%]*%%|\*\|[^|]*\|\*|\[object Object\]", re.IGNORECASE
 )
 _TRACKED = re.compile(r"[?&#](?:utm_\w+|\w{0,12}clid)=")
+_TOKEN_STARTS = ("{", "$", "%", "*", "[")
 _URL = re.compile(r"(?:https?:)?//[^\s/]\S*", re.IGNORECASE)
 _BARE_URL = re.compile(r"/\S*|(?:[a-z0-9-]+\.)+[a-z]{2,24}(?:[/?#:]\S*)?", re.IGNORECASE)
 _FIELD_BY_PARAMETER = {to_phrase(f"utm_{part}"): f"utm_{part}" for part in UTM_PARTS} | {
@@ -48,7 +49,7 @@ def is_tracked(text: str) -> bool:
 
 def is_template_token(text: str) -> bool:
     """Whether the whole text is a token that a template should have replaced."""
-    return bool(_TEMPLATE_TOKEN.fullmatch(text))
+    return text[:1] in _TOKEN_STARTS and bool(_TEMPLATE_TOKEN.fullmatch(text))
 
 
 def parse_page_url(text: str) -> str | None:

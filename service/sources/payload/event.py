@@ -31,7 +31,9 @@ class PayloadField(Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """The name of its answer: its title, or its names without a last `[]`."""
-        return self.title or ".".join(self.name_path).removesuffix("[]")
+        names = self.name_path
+        name = self.title or (names[0] if len(names) == 1 else ".".join(names))
+        return name if self.title or name[-1:] != "]" else name.removesuffix("[]")
 
 
 class LookupScope(Struct, frozen=True):

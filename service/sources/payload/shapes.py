@@ -269,16 +269,17 @@ def _take_labels(tree: dict[str, Tree]) -> dict[str, Tree]:
 
 def _is_flat(tree: Tree) -> bool:
     """Whether an object holds only plain values, as those of most senders do."""
-    return (
-        isinstance(tree, dict)
-        and all(
-            value is None
-            or isinstance(value, bool)
-            or (isinstance(value, str) and value[:1] not in ("{", "[") and " = " not in value)
-            for value in tree.values()
-        )
-        and not any(key.endswith("_label") for key in tree)
-    )
+    if not isinstance(tree, dict):
+        return False
+    for key, value in tree.items():
+        if isinstance(value, str):
+            if value[:1] in ("{", "[") or " = " in value:
+                return False
+        elif value is not None and not isinstance(value, bool):
+            return False
+        if key.endswith("_label"):
+            return False
+    return True
 
 
 def plain_value(value: Tree) -> Tree:
