@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from service.cli import setup
@@ -12,7 +12,7 @@ from worker.delivery.client_factory import build_auth
 from worker.encryption import Cipher
 from worker.errors import LeadlineError
 from worker.pipedrive.auth import ApiToken
-from worker.pipedrive.client import Pipedrive, Unlimited, build_http, build_tls
+from worker.pipedrive.client import CallReport, Pipedrive, Unlimited, build_http, build_tls
 from worker.pipedrive.metadata import MetadataLookup, read_metadata
 from worker.pipedrive.rate_limiter import RateLimiter, WaitingRateLimiter, limits_of_plan
 from worker.settings.table import Settings
@@ -35,10 +35,15 @@ def find_answering_redis(settings: Settings) -> str | None:
 
 
 @contextmanager
-def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
+def build_client(
+    settings: Settings,
+    store: str | None,
+    on_call: Callable[[CallReport], None] | None = None,
+) -> Iterator[Pipedrive]:
     """A client with the credentials of the settings, which must be set.
 
     `store` is the URL of the workers' Redis or None. OAuth needs it for the shared tokens.
+    `on_call` is told of each call that is made.
     """
     with ExitStack() as stack:
         http = stack.enter_context(build_http(build_tls()))
@@ -49,6 +54,7 @@ def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
                 base,
                 ApiToken(settings.pipedrive_api_token),
                 Unlimited(),
+                on_call,
                 timeout=CALL_TIMEOUT_SECONDS,
             )
             return
@@ -65,6 +71,7 @@ def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
             base,
             auth,
             WaitingRateLimiter(RateLimiter(redis, plan), time.sleep),
+            on_call,
             timeout=CALL_TIMEOUT_SECONDS,
         )
 

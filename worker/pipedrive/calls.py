@@ -47,6 +47,7 @@ USERS_LIST = Call("users.list", "GET", "/v1/users", 20)
 PERSONS_ADD = Call("persons.add", "POST", "/api/v2/persons", 5, create=True)
 PERSONS_GET = Call("persons.get", "GET", "/api/v2/persons/{id}", 1)
 PERSONS_LIST = Call("persons.list", "GET", "/api/v2/persons", 10)
+PERSONS_DELETE = Call("persons.delete", "DELETE", "/api/v2/persons/{id}", 3)
 PERSONS_SEARCH = Call("persons.search", "GET", "/api/v2/persons/search", 20, search=True)
 
 ORGANIZATIONS_ADD = Call("organizations.add", "POST", "/api/v2/organizations", 5, create=True)

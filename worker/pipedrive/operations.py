@@ -229,6 +229,10 @@ class Persons(_Operations):
     def get(self, id: int) -> Person:
         return self._call(calls.PERSONS_GET, parse_one(Person), path={"id": id})
 
+    def delete(self, id: int) -> str:
+        """Return the id of what was deleted. Pipedrive keeps a deleted person for 30 days."""
+        return self._call(calls.PERSONS_DELETE, parse_deleted_id, path={"id": id})
+
     def search(
         self,
         *,
