@@ -14,13 +14,14 @@ from msgspec import structs
 
 from service.cli.main import main
 from service.cli.output import count_progress
-from service.reports.attribution import AttributionCounter, public_name
+from service.reports.attribution import AttributionCounter
 from service.sources.source_file.loader import build_lead_mappings, load_sources
 from tests.flow.arrivals import AT, Client, build_submissions_of, store
 from tests.redis.store import submission
 from tests.unit.sources.factories import form
 from worker.contract import Lead, State, Utm
 from worker.encryption import Cipher
+from worker.lead.attribution import public_name
 from worker.ledger import Ledger, reader
 from worker.ledger.record import spooled_record
 

@@ -158,13 +158,18 @@ class OrganizationHit(Struct, frozen=True, kw_only=True):
 
 
 class Deal(Struct, frozen=True, kw_only=True):
-    """A deal. One that was converted from a lead keeps the lead's `origin_id`."""
+    """A deal. One that was converted from a lead keeps the lead's `origin_id`.
+
+    `status` is open, won or lost.
+    """
 
     id: int
     title: str | None = None
     person_id: int | None = None
     org_id: int | None = None
     status: str | None = None
+    value: float | None = None
+    currency: str | None = None
     origin_id: str | None = None
     channel: int | None = None
     channel_id: str | None = None

@@ -345,6 +345,13 @@ class Deals(_Operations):
         """Return a page of the deals that are not archived."""
         return self._call(calls.DEALS_LIST, parse_cursor_page(Deal), params=_without_none(locals()))
 
+    def list_archived(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> ResultPage[Deal]:
+        return self._call(
+            calls.DEALS_ARCHIVED, parse_cursor_page(Deal), params=_without_none(locals())
+        )
+
     def list_all(
         self, *, person_id: int | None = None, org_id: int | None = None
     ) -> Iterator[Deal]:
