@@ -14,7 +14,12 @@ from worker.errors import LeadlineError
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.client import CallReport, Pipedrive, Unlimited, build_http, build_tls
 from worker.pipedrive.metadata import MetadataLookup, read_metadata
-from worker.pipedrive.rate_limiter import RateLimiter, WaitingRateLimiter, limits_of_plan
+from worker.pipedrive.rate_limiter import (
+    ApiLimits,
+    RateLimiter,
+    WaitingRateLimiter,
+    limits_of_plan,
+)
 from worker.settings.table import Settings
 from worker.store.connection import connect
 
@@ -60,20 +65,29 @@ def build_client(
             return
         redis = stack.enter_context(connect(store or "", timeout=setup.STORE_TIMEOUT_SECONDS))
         auth = build_auth(settings, redis, Cipher(settings.encryption_keys))
-        plan = limits_of_plan(
-            settings.pipedrive_plan,
-            settings.pipedrive_seats,
-            settings.pipedrive_daily_tokens,
-            oauth=settings.uses_oauth,
-        )
         yield Pipedrive(
             http,
             base,
             auth,
-            WaitingRateLimiter(RateLimiter(redis, plan), time.sleep),
+            WaitingRateLimiter(RateLimiter(redis, _limits(settings)), time.sleep),
             on_call,
             timeout=CALL_TIMEOUT_SECONDS,
         )
+
+
+def daily_tokens(settings: Settings) -> int | None:
+    """The tokens of a day, by the plan; None for an unlimited one."""
+    limits = _limits(settings)
+    return limits.daily_tokens if limits else None
+
+
+def _limits(settings: Settings) -> ApiLimits | None:
+    return limits_of_plan(
+        settings.pipedrive_plan,
+        settings.pipedrive_seats,
+        settings.pipedrive_daily_tokens,
+        oauth=settings.uses_oauth,
+    )
 
 
 @contextmanager

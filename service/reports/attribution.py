@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 
-from worker.contract import Lead, State
+from service.attribution import OTHERS, bounded_key
+from worker.contract import Lead
 from worker.lead.attribution import LeadAttribution, inspect_lead, public_name
 from worker.lead.settings import LeadMapping
 from worker.ledger import Record
 
-K = TypeVar("K")
-# The states of submissions that are leads or will be.
-LEAD_STATES = (State.QUEUED, State.DELIVERING, State.WAITING, State.DELIVERED, State.DEAD)
-# Campaigns of one source, and origins that no rule matched, that are counted separately: strangers
-# choose their names.
-MAX_CAMPAIGNS = 1_000
-OTHERS = "(others)"
+# In tables, for what a lead does not have.
 NONE = "(none)"
 
 
@@ -147,7 +142,7 @@ class _SourceCounter:
     def add(self, lead: Lead, attribution: LeadAttribution) -> None:
         self.total.add(attribution)
         self.campaigns.setdefault(
-            _bounded_key(attribution.campaign or NONE, self.campaigns, OTHERS),
+            bounded_key(attribution.campaign or NONE, self.campaigns, OTHERS),
             AttributionCounts(),
         ).add(attribution)
         if attribution.fault:
@@ -157,7 +152,7 @@ class _SourceCounter:
                 public_name(lead.utm.source) or NONE,
                 public_name(lead.utm.medium) or NONE,
             )
-            self.unmatched[_bounded_key(origin, self.unmatched, (OTHERS, OTHERS))] += 1
+            self.unmatched[bounded_key(origin, self.unmatched, (OTHERS, OTHERS))] += 1
         else:
             self.rules[attribution.rule] += 1
 
@@ -178,7 +173,3 @@ class _SourceCounter:
             ],
             faults=dict(self.faults),
         )
-
-
-def _bounded_key(key: K, counted: Mapping[K, Any], others: K) -> K:
-    return key if key in counted or len(counted) < MAX_CAMPAIGNS else others

@@ -23,7 +23,7 @@ import structlog
 from msgspec import Struct, structs
 
 from worker.contract import State
-from worker.errors import Invalid, LeadlineError, StoreUnavailable
+from worker.errors import Invalid, LeadlineError, StoreUnavailable, Unavailable
 from worker.pipedrive import calls
 from worker.pipedrive.calls import Call
 from worker.pipedrive.client import Pipedrive
@@ -57,7 +57,7 @@ OVERLAP = 20
 # More calls than that, and a read begins anew.
 MAX_CALLS = 10_000
 CLOCK_SKEW_SECONDS = 3_600.0
-LOCK_PAUSE_SECONDS = 1.0
+LOCK_TRIES, LOCK_PAUSE_SECONDS = 600, 1.0
 SCAN_SIZE = 2_000
 
 # A submission's id, wherever it stands in an `origin_id`.
@@ -188,36 +188,41 @@ class OutcomeReader:
         try:
             if self._load().reading is None and not self._is_due(now):
                 return
-            if self._lock.take() and self.step() is ReadProgress.GOES_ON:
+            if not self._lock.take():
+                return
+            progress = self.step()
+            if progress is ReadProgress.GOES_ON:
                 self._next_at = now + TICK_SECONDS
+            elif progress is ReadProgress.ENDED and (last := self._load().last):
+                log.info("outcomes read", calls=last.calls, tokens=last.tokens)
         except StoreUnavailable:
             raise
         except LeadlineError as error:
             log.warning("outcomes cannot be read now", error=error.code)
 
-    def read_now(self, on_call: Callable[[int], object] = lambda _: None) -> OutcomeRead | None:
+    def read_now(self) -> OutcomeRead | None:
         """Reads everything anew, at any hour and beyond the nightly share.
 
-        `on_call` gets the number of calls so far. Returns None if deliveries may need what is left
-        of the day's tokens; the read then goes on at night. Waits while another process reads.
-        Raises `LeadlineError`.
+        Returns None if deliveries may need what is left of the day's tokens; the workers then go on
+        the next day. Waits while another process reads. Raises `LeadlineError`.
         """
-        begun = False
-        for _ in range(MAX_CALLS):
-            if not self._lock.take():
-                self._pause(LOCK_PAUSE_SECONDS)
-                continue
-            if not begun:
-                self._begin()
-                begun = True
-            progress = self.step(limited=False)
-            state = self._load()
-            if progress is ReadProgress.ENDED:
-                return state.last
-            if progress is ReadProgress.NO_SHARE:
-                return None
-            on_call(state.reading.calls if state.reading else 0)
-        return None
+        self._await_lock()
+        try:
+            self._begin()
+            progress = ReadProgress.GOES_ON
+            while progress is ReadProgress.GOES_ON:
+                self._lock.take()
+                progress = self.step(limited=False)
+            return self._load().last if progress is ReadProgress.ENDED else None
+        finally:
+            self._lock.release()
+
+    def _await_lock(self) -> None:
+        for _ in range(LOCK_TRIES):
+            if self._lock.take():
+                return
+            self._pause(LOCK_PAUSE_SECONDS)
+        raise Unavailable("outcomes", "another process is still reading them")
 
     def step(self, *, limited: bool = True) -> ReadProgress:
         """Reads one page of a read that goes on or begins; `limited`: within the nightly share.
@@ -229,6 +234,8 @@ class OutcomeReader:
         if not reading.is_collected:
             self._collect(state, reading)
             return ReadProgress.GOES_ON
+        if reading.part == len(PARTS) or not self._has_rows():
+            return self._end(reading)
         part = PARTS[reading.part]
         if not self._may_spend(part.call.cost, state, limited=limited):
             return ReadProgress.NO_SHARE
@@ -246,11 +253,10 @@ class OutcomeReader:
         )
         self._store(reading=following, spent=(day, spent + cost))
         if following.part == len(PARTS):
-            self._end(following)
-            return ReadProgress.ENDED
+            return self._end(following)
         if following.calls >= MAX_CALLS:
-            log.error("a read of outcomes does not end", calls=following.calls)
             self._begin()
+            raise Unavailable("outcomes", f"the lists do not end within {MAX_CALLS} pages")
         return ReadProgress.GOES_ON
 
     # -- when
@@ -269,7 +275,7 @@ class OutcomeReader:
 
     def _oldest_delivery(self) -> float | None:
         """When the first lead was delivered, as far as the store and the last read know."""
-        if call_redis(lambda: self._redis.exists(self._account.attribution)):
+        if self._has_rows():
             return 0.0
         entries = call_redis(
             lambda: self._redis.zrange(keys.state(State.DELIVERED), 0, 0, withscores=True)
@@ -359,7 +365,10 @@ class OutcomeReader:
         if entries:
             call_redis(lambda: self._redis.hset(self._account.outcomes_next, mapping=entries))
 
-    def _end(self, reading: _Pass) -> None:
+    def _has_rows(self) -> bool:
+        return bool(call_redis(lambda: self._redis.exists(self._account.attribution)))
+
+    def _end(self, reading: _Pass) -> ReadProgress:
         """Puts the result in the last one's place, at once."""
         last = OutcomeRead(self._clock(), reading.calls, reading.tokens)
         account = self._account
@@ -373,7 +382,7 @@ class OutcomeReader:
                 pipe.hset(account.outcomes_state, "last", msgspec.json.encode(last))
                 pipe.hdel(account.outcomes_state, "reading")
                 pipe.execute()
-        log.info("outcomes read", calls=last.calls, tokens=last.tokens)
+        return ReadProgress.ENDED
 
     # -- state
 
