@@ -142,7 +142,8 @@ def read_campaigns(
         counted = campaigns.setdefault(row.source, set())
         campaign = bounded_key(row.campaign, counted, OTHERS)
         counted.add(campaign)
-        group = groups.setdefault((row.source, campaign, row.channel), _Group())
+        key = row.source, campaign, row.channel
+        group = groups.get(key) or groups.setdefault(key, _Group())
         group.add(row, delivered=delivered)
         by_id[submission_id] = group
     for submission_id, outcome in each_outcome(ledger.redis, ledger.account):

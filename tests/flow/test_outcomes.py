@@ -56,9 +56,10 @@ class Sales:
         self.account.http.post(
             f"/api/v2/leads/{lead_id}/convert/deal", json={}, headers=HEADERS
         ).raise_for_status()
-        deal = self.account.state()["deals"][-1]
-        assert deal["source_lead_id"] == lead_id
         if changes:
+            [deal, *_] = self.account.http.get(
+                "/api/v2/deals", params={"sort_direction": "desc", "limit": 1}, headers=HEADERS
+            ).json()["data"]
             self.account.http.patch(
                 f"/api/v2/deals/{deal['id']}", json=changes, headers=HEADERS
             ).raise_for_status()
@@ -300,6 +301,25 @@ def test_deliveries_come_first(
     sales.pipeline.advance(DAY)
     if steps[-1] == "no_share" and daily_tokens == 20_000:
         assert [reader.step() for _ in range(3)][-1] is ReadProgress.ENDED
+
+
+def test_a_pause_holds_for_reads(sales: Sales) -> None:
+    """While delivery is paused no page is read; a read that has begun goes on afterwards."""
+    sales.deliver(1)
+    reader = sales.reader()
+    while not sales.account.calls("leads.list"):
+        reader.step()
+    gate = sales.pipeline.ledger.gate
+    gate.pause("moving house", "olga")
+    for _ in range(20):
+        reader.tick()
+        sales.pipeline.advance(400)
+    assert sales.account.calls("leads.archived") == []
+    gate.resume("olga")
+    for _ in range(20):
+        reader.tick()
+        sales.pipeline.advance(10)
+    assert last_outcome_read(sales.pipeline.redis) is not None
 
 
 @pytest.mark.parametrize(

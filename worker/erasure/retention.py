@@ -48,7 +48,7 @@ class RetentionSweep:
     """For one worker process; processes take turns.
 
     `retention_seconds` is by state; None keeps content for ever. `before_erasing` gets the ids of
-    submissions whose content is about to go. Both the ledger's clock and the
+    delivered submissions whose content is about to go. Both the ledger's clock and the
     process's own `clock` must agree that the time is over: erasing cannot be undone, and a Redis
     clock that was set ahead must not erase anything early.
     """
@@ -93,7 +93,8 @@ class RetentionSweep:
 
     def _erase(self, state: State, since: float, limit: int) -> int:
         ids = self._find_ids(state, since, limit)
-        self._before_erasing(ids)
+        if state is State.DELIVERED:
+            self._before_erasing(ids)
         return sum(
             self._ledger.erase(
                 ids[start : start + PIPELINE_SIZE],

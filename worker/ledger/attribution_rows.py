@@ -21,13 +21,13 @@ from worker.lead.settings import LeadMapping
 from worker.ledger.ledger import Ledger
 from worker.ledger.record import Record
 from worker.store import keys
-from worker.store.connection import call_redis, translate_errors
+from worker.store.connection import scan_hash, translate_errors
 from worker.store.scripts import Scripts
 
 ROW_SECONDS = 400 * 24 * 3600
 
-# Rows read at a time.
-SCAN_SIZE = 2_000
+# Rows removed at a time.
+BATCH_SIZE = 2_000
 
 
 class AttributionRow(Struct, frozen=True, array_like=True):
@@ -106,13 +106,13 @@ class AttributionRows:
 
     def each(self) -> Iterator[tuple[str, AttributionRow]]:
         """Every row that exists throughout, by submission id; possibly more than once."""
-        rows = self._ledger.redis.hscan_iter(self._key, count=SCAN_SIZE)
-        while (entry := call_redis(lambda: next(rows, None))) is not None:
-            yield entry[0].decode(), msgspec.json.decode(entry[1], type=AttributionRow)
+        decoder = msgspec.json.Decoder(AttributionRow)
+        for name, value in scan_hash(self._ledger.redis, self._key):
+            yield name.decode(), decoder.decode(value)
 
     def _remove_old(self) -> None:
         since = self._ledger.now() - ROW_SECONDS
         old = [submission_id for submission_id, row in self.each() if row.received_at < since]
-        for start in range(0, len(old), SCAN_SIZE):
+        for start in range(0, len(old), BATCH_SIZE):
             with translate_errors():
-                self._ledger.redis.hdel(self._key, *old[start : start + SCAN_SIZE])
+                self._ledger.redis.hdel(self._key, *old[start : start + BATCH_SIZE])

@@ -30,7 +30,7 @@ from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.models import Deal, PipedriveLead, ResultPage
 from worker.pipedrive.pagination import MAX_PAGE_SIZE
 from worker.store import keys
-from worker.store.connection import call_redis, translate_errors
+from worker.store.connection import call_redis, scan_hash, translate_errors
 from worker.store.turn_lock import TurnLock
 
 # The hours of the account's day in which a read begins.
@@ -58,7 +58,6 @@ OVERLAP = 20
 MAX_CALLS = 10_000
 CLOCK_SKEW_SECONDS = 3_600.0
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 600, 1.0
-SCAN_SIZE = 2_000
 
 # A submission's id, wherever it stands in an `origin_id`.
 SUBMISSION_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -177,7 +176,7 @@ class OutcomeReader:
         self._next_at = 0.0
 
     def tick(self) -> None:
-        """Reads a page if a read is due or goes on and it is our turn.
+        """Reads a page if a read is due or goes on and it is our turn; none while delivery pauses.
 
         Raises `StoreUnavailable`; what Pipedrive refuses is tried again later.
         """
@@ -186,7 +185,7 @@ class OutcomeReader:
             return
         self._next_at = now + IDLE_SECONDS
         try:
-            if self._load().reading is None and not self._is_due(now):
+            if self._is_paused() or (self._load().reading is None and not self._is_due(now)):
                 return
             if not self._lock.take():
                 return
@@ -260,6 +259,9 @@ class OutcomeReader:
         return ReadProgress.GOES_ON
 
     # -- when
+
+    def _is_paused(self) -> bool:
+        return bool(call_redis(lambda: self._redis.exists(keys.PAUSE, self._account.gate)))
 
     def _is_due(self, now: float) -> bool:
         """Whether a read is to begin: at night, or once one is overdue."""
@@ -403,9 +405,8 @@ def each_outcome(
 
     Raises `StoreUnavailable`.
     """
-    entries = connection.hscan_iter(account.outcomes, count=SCAN_SIZE)
-    while (entry := call_redis(lambda: next(entries, None))) is not None:
-        yield entry[0].decode(), _decode(entry[1])
+    for name, value in scan_hash(connection, account.outcomes):
+        yield name.decode(), _decode(value)
 
 
 def last_outcome_read(
