@@ -64,6 +64,16 @@ class Sales:
                 f"/api/v2/deals/{deal['id']}", json=changes, headers=HEADERS
             ).raise_for_status()
 
+    def add(self, origin_id: str | None) -> str:
+        """A lead that somebody else adds; returns its id."""
+        body = {
+            "title": "x",
+            "person_id": self.account.persons[0]["id"],
+            "origin_id": origin_id,
+        }
+        answer = self.account.http.post("/v1/leads", json=body, headers=HEADERS)
+        return str(answer.raise_for_status().json()["data"]["id"])
+
     def archive(self, lead_id: str) -> None:
         self.account.http.patch(
             f"/v1/leads/{lead_id}", json={"is_archived": True}, headers=HEADERS
@@ -262,17 +272,25 @@ def test_an_erased_person_leaves_no_row(sales: Sales) -> None:
 
 
 def test_strangers_leads_do_not_count(sales: Sales) -> None:
-    """Only leads that we delivered count, whatever `origin_id` others write."""
+    """Only leads that we delivered count and are stored, whatever `origin_id` others write."""
     sales.deliver(1)
-    person = sales.account.persons[0]["id"]
     for origin in ("contact:01K9ZJ4M7T3B8XQ2V6N5R0C1DF", "leadline-test:ab12", None):
-        sales.account.http.post(
-            "/v1/leads",
-            json={"title": "x", "person_id": person, "origin_id": origin},
-            headers=HEADERS,
-        ).raise_for_status()
+        sales.add(origin)
     sales.reader().read_now()
     assert sales.items()["spring"].outcomes.open == 1
+    assert sales.pipeline.redis.hlen(sales.pipeline.ledger.account.outcomes) == 1
+
+
+def test_a_deal_and_its_copy(sales: Sales) -> None:
+    """Of two deals with the `origin_id` of one lead, the older one counts, and once."""
+    [lead] = sales.deliver(1)
+    copies = [sales.add(sales.account.leads[0]["origin_id"]) for _ in range(2)]
+    sales.convert(lead, status="won", value=3, currency="EUR")
+    sales.convert(copies[0])
+    sales.convert(copies[1], status="lost", is_archived=True)
+    sales.reader().read_now()
+    counts = sales.items()["spring"].outcomes
+    assert (counts.converted, counts.won, counts.lost) == (1, 1, 0)
 
 
 @pytest.mark.parametrize(
