@@ -294,31 +294,52 @@ def test_a_deal_and_its_copy(sales: Sales) -> None:
 
 
 @pytest.mark.parametrize(
-    ("daily_tokens", "left", "steps"),
+    ("daily_tokens", "left", "spent", "steps"),
     [
-        # A twentieth of the day's tokens: a page of leads for 20, none of the archive for 40.
-        (400, 400, ["goes_on", "goes_on", "no_share"]),
-        (20_000, 20_000, ["goes_on"] * 4 + ["ended"]),
+        (20_000, 20_000, 0, ["goes_on"] * 4 + ["ended"]),
+        # A twentieth of the day's tokens: a page of leads for 20 and one of the archive for 40.
+        (20_000, 20_000, 940, ["goes_on", "goes_on", "goes_on", "no_share"]),
         # A quarter of the day's tokens is left to deliveries.
-        (20_000, 5_030, ["goes_on", "goes_on", "no_share"]),
-        (None, 0, ["goes_on"] * 4 + ["ended"]),
+        (20_000, 5_030, 0, ["goes_on", "goes_on", "no_share"]),
+        # However small the budget, the shortest read fits.
+        (400, 400, 0, ["goes_on"] * 4 + ["ended"]),
+        (None, 0, 0, ["goes_on"] * 4 + ["ended"]),
     ],
 )
 def test_deliveries_come_first(
-    sales: Sales, daily_tokens: int | None, left: int, steps: list[str]
+    sales: Sales, daily_tokens: int | None, left: int, spent: int, steps: list[str]
 ) -> None:
     """A read spends its share of the day's tokens at most, and goes on the next day."""
     sales.deliver(1)
-    sales.pipeline.redis.set(sales.pipeline.ledger.account.allowance("left"), left)
+    redis, account = sales.pipeline.redis, sales.pipeline.ledger.account
+    redis.set(account.allowance("left"), left)
+    day = int(sales.pipeline.clock() // DAY)
+    redis.hset(account.outcomes_state, "spent", json.dumps([day, spent]))
     reader = sales.reader(daily_tokens)
     results: list[ReadProgress] = []
     while not results or results[-1] is ReadProgress.GOES_ON:
         results.append(reader.step())
     assert [str(result) for result in results] == steps
-    sales.pipeline.redis.delete(sales.pipeline.ledger.account.allowance("left"))
+    redis.delete(account.allowance("left"))
     sales.pipeline.advance(DAY)
-    if steps[-1] == "no_share" and daily_tokens == 20_000:
-        assert [reader.step() for _ in range(3)][-1] is ReadProgress.ENDED
+    while results[-1] is not ReadProgress.ENDED:
+        results.append(reader.step())
+    assert sales.account.calls("leads.list") == ["leads.list"]
+    assert sales.items()["spring"].outcomes.open == 1
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_cursor_that_is_refused(sales: Sales) -> None:
+    """A list whose cursor Pipedrive no longer takes is read from its beginning."""
+    for lead in sales.deliver(10):
+        sales.convert(lead)
+    sales.account.fault(
+        {"operation": "deals.list", "after": 1, "count": 1}, {"kind": "answer", "status": 400}
+    )
+    read = sales.reader().read_now()
+    assert read is not None
+    assert sales.account.calls("deals.list") == ["deals.list"] * 4
+    assert sales.items()["spring"].outcomes.converted == 10
 
 
 def test_a_pause_holds_for_reads(sales: Sales) -> None:

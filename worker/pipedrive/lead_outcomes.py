@@ -44,6 +44,8 @@ FIRST_READ_SECONDS = 24 * 3600.0
 # Of a day's tokens: the most that nightly reads spend, and what every read leaves to deliveries.
 SHARE = 0.05
 RESERVE = 0.25
+# On a budget set by hand, a twentieth may be less than the shortest read costs.
+MIN_SHARE_TOKENS = 100
 
 TICK_SECONDS = 5.0
 IDLE_SECONDS = 300.0
@@ -289,7 +291,7 @@ class OutcomeReader:
             return True
         day = int(self._clock() // DAY_SECONDS)
         spent = state.spent[1] if state.spent[0] == day else 0
-        if limited and spent + cost > SHARE * self._daily_tokens:
+        if limited and spent + cost > max(SHARE * self._daily_tokens, MIN_SHARE_TOKENS):
             return False
         return self._tokens_left(day) - cost >= RESERVE * self._daily_tokens
 
