@@ -35,7 +35,7 @@ def test_what_became_of_the_leads(narrow: bool, console: Console, open_page: Ope
     ).raise_for_status()
     read_outcomes(console)
     page.reload()
-    expect(page.locator("#outcomes")).to_contain_text("read for 90 API tokens")
+    expect(page.locator("#outcomes")).to_contain_text("UTC, read from Pipedrive for 90 API tokens")
     row = page.locator("tbody tr").first
     expect(row.locator("th")).to_have_text("spring")
     expect(row.locator("td").first).to_have_text("contact · Paid search")
