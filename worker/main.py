@@ -18,10 +18,12 @@ from worker.erasure.retention import RetentionSweep
 from worker.fate import Policy
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger
+from worker.ledger.attribution_rows import AttributionRows
 from worker.ledger.bulk import BulkActions
 from worker.ledger.contact_cache import ContactCache
 from worker.ledger.rollback import FOLDER, RollbackDetector
 from worker.metrics import Meter
+from worker.pipedrive.lead_outcomes import OutcomeReader
 from worker.queue.leases import Leases
 from worker.queue.rq_queue import open_queue
 from worker.queue.rq_worker import MAX_DEQUEUE_SECONDS
@@ -85,6 +87,8 @@ def build_slots(
         clock=time.time,
     )
 
+    rows = AttributionRows(ledger, mappings)
+
     def new_delivery() -> Delivery:
         return Delivery(
             context,
@@ -105,7 +109,15 @@ def build_slots(
             periodic_tasks,
             DuplicateChecks(store, ledger, clients.new_client()).tick,
             DriftGuard(store, mappings, clients.metadata, ledger.now).tick,
-            RetentionSweep(ledger, settings.retention).tick,
+            RetentionSweep(ledger, settings.retention, before_erasing=rows.add).tick,
+            OutcomeReader(
+                store,
+                clients.new_client(),
+                rows,
+                daily_tokens=clients.daily_tokens,
+                time_zone=clients.metadata.time_zone,
+                clock=ledger.now,
+            ).tick,
         ),
         in_flight=clients.in_flight,
         stop=stop,

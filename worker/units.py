@@ -1,10 +1,11 @@
-"""Durations and sizes as people write them (`90s`, `256KiB`), and times: ISO 8601 and Unix."""
+"""Durations and sizes as people write them (`90s`, `256KiB`), times, and time zones."""
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SECONDS_BY_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 BYTES_BY_UNIT = {
@@ -84,3 +85,20 @@ def parse_unix_time(text: str) -> float | None:
         return None
     number = float(text)
     return number / 1000 if number > MAX_UNIX_SECONDS else number
+
+
+def parse_time_zone(name: str, offset: str) -> tzinfo | None:
+    """The time zone of a name (`Europe/Berlin`), else of its present offset (`+01:00`), else None.
+
+    The offset stands in where the machine has no tz database, as in some slim images. It is read
+    anew every hour, so it is wrong at most for an hour after a change to or from summer time.
+    """
+    try:
+        return ZoneInfo(name)
+    # A key that is no file, or none of a time zone: "", "Europe", "../x".
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    try:
+        return datetime.strptime(offset, "%z").tzinfo
+    except ValueError:
+        return None

@@ -17,6 +17,8 @@ from worker.errors import Gone, LeadlineError
 from worker.lead.settings import LeadMapping
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, MetadataLookup
+from worker.pipedrive.models import PipedriveUser
+from worker.units import parse_time_zone
 
 PIPEDRIVE = "pipedrive"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -44,7 +46,18 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
     except LeadlineError as error:
         return [*findings, finding_from_error(error)]
     company = f" of {me.company_name}" if me.company_name else ""
-    return [*findings, ok(PIPEDRIVE, f"signed in at {base_url} as {me.name or me.id}{company}")]
+    return [
+        *findings,
+        _time_zone(me),
+        ok(PIPEDRIVE, f"signed in at {base_url} as {me.name or me.id}{company}"),
+    ]
+
+
+def _time_zone(me: PipedriveUser) -> Finding:
+    zone = parse_time_zone(me.timezone_name or "", me.timezone_offset or "")
+    if zone is None:
+        return warn(PIPEDRIVE, "Pipedrive names no time zone of the account: dates are in UTC")
+    return ok(PIPEDRIVE, f"time zone of the account: {me.timezone_name or zone}")
 
 
 def check_scopes(granted: str) -> list[Finding]:

@@ -1,14 +1,24 @@
-"""`leadline attribution`: how completely leads carry their attribution."""
+"""`leadline attribution`: how completely leads carry their attribution, and what became of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import UTC
+
 import click
 
+from service.attribution import LEAD_STATES, CampaignItem, add_values, read_campaigns
 from service.cli import output, setup
 from service.cli.output import count_progress, print_table, printable
+from service.cli.pipedrive_client import (
+    NO_CREDENTIALS,
+    build_client,
+    daily_tokens,
+    find_answering_redis,
+)
 from service.cli.queries import since_option
 from service.reports.attribution import (
-    LEAD_STATES,
+    NONE,
     AttributionCounter,
     AttributionCounts,
     AttributionReport,
@@ -16,38 +26,137 @@ from service.reports.attribution import (
 )
 from service.settings import source_file
 from service.sources.source_file.loader import build_lead_mappings
+from worker.errors import LeadlineError
+from worker.lead.settings import LeadMapping
+from worker.ledger import Ledger
+from worker.ledger.attribution_rows import AttributionRows
+from worker.pipedrive.lead_outcomes import OutcomeRead, OutcomeReader, last_outcome_read
 from worker.settings.table import Settings
+from worker.units import format_iso
 
 # Campaigns of one source that are printed; --json has all.
 MAX_ROWS_PRINTED = 15
+OUTCOME_KINDS = ("open", "archived", "converted", "won", "lost")
+OUTCOME_COLUMNS = [
+    "source", "campaign", "channel", "received", "delivered", *OUTCOME_KINDS, "won value"
+]  # fmt: skip
 COLUMNS = ["leads", "channel", "channel_id", "UTM", "click id", "all three"]
 
 
 @click.command()
 @click.option("--source", help="Only this source.")
 @since_option
+@click.option(
+    "--outcomes", is_flag=True, help="Show what became of the leads in Pipedrive, as last read."
+)
+@click.option("--refresh", is_flag=True, help="The same, but read Pipedrive now.")
 @output.json_option
-def attribution(source: str | None, since: float, as_json: bool) -> None:
+def attribution(
+    source: str | None, since: float, outcomes: bool, refresh: bool, as_json: bool
+) -> None:
     """Count the leads that carry channel, campaign and click id.
 
     Counts stored leads by source and campaign, and shows what no rule matched, under the current
-    source file. Shows no personal data.
+    source file. With --outcomes, it shows how many of them are open, archived, converted, won and
+    lost in Pipedrive, where they are read every night. Shows no personal data.
     """
-    settings = setup.load_settings(Settings.for_service)
-    file = setup.read_source_file(source_file(settings))
-    counter = AttributionCounter(build_lead_mappings(file))
+    outcomes = outcomes or refresh
+    settings = setup.load_settings(Settings.for_all if outcomes else Settings.for_service)
+    mappings = build_lead_mappings(setup.read_source_file(source_file(settings)))
     with setup.open_ledger(settings) as ledger:
-        heads = ledger.scan_heads(LEAD_STATES, since=since, source=source)
-        for record in count_progress(
-            ledger.each_record((head.id for head in heads), raw=False), "leads counted"
-        ):
-            if record.fetch is None:
-                counter.add(record)
-    report = counter.report()
+        if refresh or (outcomes and _is_never_read(settings, ledger)):
+            _read_outcomes(settings, ledger, mappings)
+        if not (outcomes or as_json):
+            _print(_count(ledger, mappings, source, since))
+            return
+        items = read_campaigns(
+            ledger,
+            mappings,
+            source=source,
+            since=since,
+            progress=lambda rows: count_progress(rows, "leads counted"),
+        )
+        last = last_outcome_read(ledger.redis)
     if as_json:
-        output.print_json(report)
-        return
-    _print(report)
+        output.print_json({"items": items})
+    else:
+        print_table(OUTCOME_COLUMNS, _outcome_rows(items), empty="no leads match")
+    # Beside the JSON, because its shape is fixed.
+    if outcomes:
+        click.echo(_describe_read(last), err=as_json)
+
+
+def _count(
+    ledger: Ledger, mappings: Mapping[str, LeadMapping], source: str | None, since: float
+) -> AttributionReport:
+    counter = AttributionCounter(mappings)
+    heads = ledger.scan_heads(LEAD_STATES, since=since, source=source)
+    for record in count_progress(
+        ledger.each_record((head.id for head in heads), raw=False), "leads counted"
+    ):
+        if record.fetch is None:
+            counter.add(record)
+    return counter.report()
+
+
+def _is_never_read(settings: Settings, ledger: Ledger) -> bool:
+    """Whether this is the first question about outcomes, and can be answered here."""
+    return settings.has_credentials and last_outcome_read(ledger.redis) is None
+
+
+def _read_outcomes(settings: Settings, ledger: Ledger, mappings: Mapping[str, LeadMapping]) -> None:
+    """Read everything anew; a failure ends the command with 1 and advice."""
+    if not settings.has_credentials:
+        setup.exit_with_error(*NO_CREDENTIALS)
+    with build_client(settings, find_answering_redis(settings)) as client:
+        reader = OutcomeReader(
+            ledger.redis,
+            client,
+            AttributionRows(ledger, mappings),
+            daily_tokens=daily_tokens(settings),
+            time_zone=lambda: UTC,
+            clock=ledger.now,
+        )
+        try:
+            with output.show_working("reading outcomes"):
+                last = reader.read_now()
+        except LeadlineError as error:
+            setup.exit_with_error(f"leadline: {error}; {error.advice}")
+    if last is None:
+        setup.exit_with_error(
+            "leadline: not read to the end: deliveries may need what is left of today's API tokens;"
+            " the workers go on tomorrow"
+        )
+
+
+def _outcome_rows(items: Sequence[CampaignItem]) -> list[list[str]]:
+    rows = [
+        [item.source, item.campaign or NONE, item.channel or NONE, *_outcome_cells([item])]
+        for item in items
+    ]
+    return [*rows, ["total", "", "", *_outcome_cells(items)]] if len(rows) > 1 else rows
+
+
+def _outcome_cells(items: Sequence[CampaignItem]) -> list[str]:
+    """Sums, as the columns name them."""
+    outcomes = [item.outcomes for item in items]
+    counts = [
+        sum(item.received for item in items),
+        sum(item.delivered for item in items),
+        *(sum(getattr(each, kind) for each in outcomes) for kind in OUTCOME_KINDS),
+    ]
+    values = add_values(each.won_value for each in outcomes)
+    value = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in values.items())
+    return [*(f"{count:,}" for count in counts), value]
+
+
+def _describe_read(last: OutcomeRead | None) -> str:
+    if last is None:
+        return "outcomes were never read: workers read them at night, and --refresh does so now"
+    return (
+        f"outcomes as of {format_iso(last.at)}, read with {output.plural(last.calls, 'call')} for"
+        f" {output.plural(last.tokens, 'token')}; --refresh reads them now"
+    )
 
 
 def _print(report: AttributionReport) -> None:

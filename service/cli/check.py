@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import click
 from service.checks.account import PIPEDRIVE, check_account, check_names, check_scopes
 from service.checks.environment import REDIS, check_settings, check_store
 from service.checks.finding import Finding, Level, fail, ok, warn
+from service.checks.sample_lead import SampleLead
 from service.checks.source_file import check_source_file
 from service.cli import output, setup
 from service.cli.output import printable
@@ -21,6 +23,7 @@ from service.settings import describe_settings, packaged_example, source_file
 from service.sources.schema import SourceFile
 from service.sources.source_file.loader import build_lead_mappings
 from worker.drift.drift import granted_scopes
+from worker.pipedrive.client import CallReport
 from worker.settings.table import Settings
 from worker.store.connection import connect
 
@@ -35,23 +38,30 @@ REDIS_TIMEOUT_SECONDS = 3.0
     help="Check settings and source file only, not Redis and Pipedrive.",
 )
 @click.option(
+    "--send-test",
+    is_flag=True,
+    help="Also make, label, read and delete one lead of a test person in Pipedrive.",
+)
+@click.option(
     "--settings",
     "only_settings",
     is_flag=True,
     help="List every setting with its current value; check nothing.",
 )
 @output.json_option
-def check(offline: bool, only_settings: bool, as_json: bool) -> None:
+def check(offline: bool, send_test: bool, only_settings: bool, as_json: bool) -> None:
     """Check settings, source file, Redis and Pipedrive.
 
     Looks up the names of the source file (owners, labels, channels, custom fields) in the account.
     Exit code 1 if anything fails.
     """
+    if send_test and offline:
+        raise click.UsageError("--send-test needs the network: leave --offline out")
     if only_settings:
         _print_settings(as_json)
         return
     with output.show_working("checking"):
-        findings = list(run_checks(os.environ, offline=offline))
+        findings = list(run_checks(os.environ, offline=offline, send_test=send_test))
     if as_json:
         output.print_json({"findings": findings})
     else:
@@ -59,7 +69,9 @@ def check(offline: bool, only_settings: bool, as_json: bool) -> None:
     sys.exit(any(finding.level is Level.FAIL for finding in findings))
 
 
-def run_checks(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
+def run_checks(
+    env: Mapping[str, str], *, offline: bool, send_test: bool = False
+) -> Iterator[Finding]:
     """All findings, in the order in which they are best fixed."""
     settings, findings = check_settings(env)
     yield from findings
@@ -77,7 +89,7 @@ def run_checks(env: Mapping[str, str], *, offline: bool) -> Iterator[Finding]:
     yield from findings
     if settings is not None and not offline:
         yield from _check_redis(settings)
-        yield from _check_pipedrive(settings, file)
+        yield from _check_pipedrive(settings, file, send_test=send_test)
 
 
 def _check_redis(settings: Settings) -> list[Finding]:
@@ -104,7 +116,9 @@ def _check_embedded() -> Finding:
     )
 
 
-def _check_pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Finding]:
+def _check_pipedrive(
+    settings: Settings, file: SourceFile | None, *, send_test: bool
+) -> Iterator[Finding]:
     if not settings.has_credentials:
         yield warn(
             PIPEDRIVE,
@@ -120,14 +134,21 @@ def _check_pipedrive(settings: Settings, file: SourceFile | None) -> Iterator[Fi
             "REDIS_URL",
         )
         return
-    with build_client(settings, store) as client:
+    reports: list[CallReport] = []
+    with build_client(settings, store, reports.append) as client:
         account = check_account(client, settings.pipedrive_base_url)
         yield from account
         if store is not None and settings.uses_oauth:
             with connect(store, timeout=REDIS_TIMEOUT_SECONDS) as shared:
                 yield from check_scopes(granted_scopes(shared))
-        if file is not None and account[-1].level is Level.OK:
-            yield from check_names(build_lead_mappings(file), build_lookup(client))
+        if account[-1].level is not Level.OK:
+            return
+        lookup = build_lookup(client)
+        if file is not None:
+            yield from check_names(build_lead_mappings(file), lookup)
+        if send_test:
+            reports.clear()
+            yield from SampleLead(client, lookup, reports, secrets.token_hex(6)).send()
 
 
 def _print_findings(findings: list[Finding]) -> None:

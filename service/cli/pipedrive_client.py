@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from service.cli import setup
@@ -12,9 +12,14 @@ from worker.delivery.client_factory import build_auth
 from worker.encryption import Cipher
 from worker.errors import LeadlineError
 from worker.pipedrive.auth import ApiToken
-from worker.pipedrive.client import Pipedrive, Unlimited, build_http, build_tls
+from worker.pipedrive.client import CallReport, Pipedrive, Unlimited, build_http, build_tls
 from worker.pipedrive.metadata import MetadataLookup, read_metadata
-from worker.pipedrive.rate_limiter import RateLimiter, WaitingRateLimiter, limits_of_plan
+from worker.pipedrive.rate_limiter import (
+    ApiLimits,
+    RateLimiter,
+    WaitingRateLimiter,
+    limits_of_plan,
+)
 from worker.settings.table import Settings
 from worker.store.connection import connect
 
@@ -35,10 +40,15 @@ def find_answering_redis(settings: Settings) -> str | None:
 
 
 @contextmanager
-def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
+def build_client(
+    settings: Settings,
+    store: str | None,
+    on_call: Callable[[CallReport], None] | None = None,
+) -> Iterator[Pipedrive]:
     """A client with the credentials of the settings, which must be set.
 
     `store` is the URL of the workers' Redis or None. OAuth needs it for the shared tokens.
+    `on_call` is told of each call that is made.
     """
     with ExitStack() as stack:
         http = stack.enter_context(build_http(build_tls()))
@@ -49,24 +59,35 @@ def build_client(settings: Settings, store: str | None) -> Iterator[Pipedrive]:
                 base,
                 ApiToken(settings.pipedrive_api_token),
                 Unlimited(),
+                on_call,
                 timeout=CALL_TIMEOUT_SECONDS,
             )
             return
         redis = stack.enter_context(connect(store or "", timeout=setup.STORE_TIMEOUT_SECONDS))
         auth = build_auth(settings, redis, Cipher(settings.encryption_keys))
-        plan = limits_of_plan(
-            settings.pipedrive_plan,
-            settings.pipedrive_seats,
-            settings.pipedrive_daily_tokens,
-            oauth=settings.uses_oauth,
-        )
         yield Pipedrive(
             http,
             base,
             auth,
-            WaitingRateLimiter(RateLimiter(redis, plan), time.sleep),
+            WaitingRateLimiter(RateLimiter(redis, _limits(settings)), time.sleep),
+            on_call,
             timeout=CALL_TIMEOUT_SECONDS,
         )
+
+
+def daily_tokens(settings: Settings) -> int | None:
+    """The tokens of a day, by the plan; None for an unlimited one."""
+    limits = _limits(settings)
+    return limits.daily_tokens if limits else None
+
+
+def _limits(settings: Settings) -> ApiLimits | None:
+    return limits_of_plan(
+        settings.pipedrive_plan,
+        settings.pipedrive_seats,
+        settings.pipedrive_daily_tokens,
+        oauth=settings.uses_oauth,
+    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import structs
 
+from service.attribution import CampaignItem, read_campaigns
 from service.ops import detail as details
 from service.ops.activity import HABITS_TTL_SECONDS, Activity, build_activity, find_habits
 from service.ops.cause_cards import TREND_HOURS, CauseTally, build_cause_card, build_cause_cards
@@ -25,7 +26,14 @@ from service.ops.export import ExportRow, read_export_rows
 from service.ops.filters import Filter, FilterError
 from service.ops.items import build_item_from_row, read_items
 from service.ops.reading import StoredReading, read_stored
-from service.ops.schemas import CauseCard, Detail, Item, Overview, Page
+from service.ops.schemas import (
+    CampaignReport,
+    CauseCard,
+    Detail,
+    Item,
+    Overview,
+    Page,
+)
 from service.ops.search_index import PATIENCE_SECONDS, Freshness, Loading, SearchIndex
 from service.ops.search_table import Place, SearchTable
 from service.overview import overview_while_away, read_overview
@@ -37,7 +45,9 @@ from worker.errors import StoreUnavailable
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
 from worker.ledger.audit import ignored_causes
+from worker.pipedrive.lead_outcomes import last_outcome_read
 from worker.store import keys
+from worker.units import format_iso
 
 __all__ = ["Filter", "FilterError", "Freshness", "Loading", "SubmissionQueries"]
 
@@ -59,6 +69,7 @@ class _LastAnswers:
     def __init__(self) -> None:
         self.overview: Overview | None = None
         self.cards: list[CauseCard] | None = None
+        self.campaigns: tuple[object, list[CampaignItem]] | None = None
         self.habits: tuple[float, Mapping[str, float]] = (0.0, {})
 
 
@@ -247,6 +258,21 @@ class SubmissionQueries:
         values = (State.DELIVERED.value, Result.LABELLED.value)
         sql = "select count(*) from submission where state = ? and result = ?"
         return int(self._index.current(self._patience).query(sql, values)[0][0])
+
+    def attribution(self) -> CampaignReport:
+        """Where leads come from and what became of them; counted again once anything changes."""
+        ledger, mappings = self._ledger, self._lead_mappings()
+        key = (ledger.last_change(), last_outcome_read(ledger.redis, ledger.account), mappings)
+        if self._last.campaigns is None or self._last.campaigns[0] != key:
+            self._last.campaigns = (key, read_campaigns(ledger, mappings))
+        items, read = self._last.campaigns[1], key[1]
+        return CampaignReport(
+            items,
+            None,
+            len(items),
+            format_iso(read.at) if read else None,
+            read.tokens if read else None,
+        )
 
     def freshness(self) -> Freshness:
         """Whether the index still loads, and when it was last up to date."""

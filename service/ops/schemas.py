@@ -10,13 +10,13 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from service.attribution import CampaignItem
 from service.overview import Overview
 from worker.contract import State
 
 __all__ = [
-    "AuditRow", "BulkStatus", "CauseCard", "DeliveryStep", "Detail", "Item", "Overview", "Page",
-    "RawRequest", "Summary",
-    "TimelineEntry",
+    "AuditRow", "BulkStatus", "CampaignReport", "CauseCard", "DeliveryStep", "Detail", "Item",
+    "Overview", "Page", "RawRequest", "Summary", "TimelineEntry",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -31,6 +31,20 @@ class Page(Struct, Generic[T], frozen=True):
     items: list[T]
     next: str | None
     total: int
+
+
+class CampaignReport(Struct, frozen=True):
+    """Where leads come from and what became of them, the largest first.
+
+    `outcomes_at` is when Pipedrive was last read and `outcomes_tokens` what that cost; None before
+    the first time.
+    """
+
+    items: list[CampaignItem]
+    next: None
+    total: int
+    outcomes_at: str | None
+    outcomes_tokens: int | None
 
 
 class CauseCard(Struct, frozen=True):

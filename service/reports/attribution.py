@@ -8,26 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from worker.contract import Lead, State
-from worker.errors import Unmappable
-from worker.lead.rules import apply_rules
+from service.attribution import OTHERS, bounded_key
+from worker.contract import Lead
+from worker.lead.attribution import LeadAttribution, inspect_lead, public_name
 from worker.lead.settings import LeadMapping
-from worker.lead.templates import TemplateError, build_context, compile_template
 from worker.ledger import Record
 
-K = TypeVar("K")
-# The states of submissions that are leads or will be.
-LEAD_STATES = (State.QUEUED, State.DELIVERING, State.WAITING, State.DELIVERED, State.DEAD)
-# Campaigns of one source, and origins that no rule matched, that are counted separately: strangers
-# choose their names.
-MAX_CAMPAIGNS = 1_000
-OTHERS = "(others)"
+# In tables, for what a lead does not have.
 NONE = "(none)"
-MAX_NAME_CHARS = 100
 
 
 class AttributionCounts(Struct):
@@ -45,26 +37,15 @@ class AttributionCounts(Struct):
 
     def add(self, attribution: LeadAttribution) -> None:
         self.leads += 1
-        self.channel += attribution.channel
+        self.channel += attribution.channel is not None
         self.channel_id += attribution.channel_id
         self.utm += attribution.utm
         self.click_id += attribution.click_id
         self.complete += (
-            attribution.channel
+            attribution.channel is not None
             and attribution.channel_id
             and (attribution.utm or attribution.click_id)
         )
-
-
-class LeadAttribution(Struct, frozen=True):
-    """What one lead carries. `rule` counts from 0; None: none matched, or there are none."""
-
-    channel: bool
-    channel_id: bool
-    utm: bool
-    click_id: bool
-    rule: int | None
-    fault: str | None = None
 
 
 class RuleMatches(Struct, frozen=True):
@@ -148,47 +129,6 @@ def build_report(
     return tally.report()
 
 
-def inspect_lead(
-    lead: Lead,
-    mapping: LeadMapping | None,
-    source: str,
-    *,
-    received_at: float,
-    submission_id: str,
-) -> LeadAttribution:
-    """What a lead carries. Without a `mapping` (None) it has neither channel nor rule.
-
-    `received_at` is in Unix seconds.
-    """
-    utm, click_id = any(structs.astuple(lead.utm)), bool(lead.click_ids)
-    if mapping is None:
-        return LeadAttribution(
-            channel=False,
-            channel_id=False,
-            utm=utm,
-            click_id=click_id,
-            rule=None,
-            fault="not in the source file",
-        )
-    values = build_context(lead, source, submission_id, received_at)
-    try:
-        settings, rule = apply_rules(mapping, values)
-        channel_id = compile_template(settings.channel_id).render(values)
-    except (Unmappable, TemplateError) as error:
-        return LeadAttribution(
-            channel=False,
-            channel_id=False,
-            utm=utm,
-            click_id=click_id,
-            rule=None,
-            fault=str(error)[:MAX_NAME_CHARS],
-        )
-    channel = bool((settings.channel or "").strip())
-    return LeadAttribution(
-        channel=channel, channel_id=bool(channel_id), utm=utm, click_id=click_id, rule=rule
-    )
-
-
 class _SourceCounter:
     """Counts of one source."""
 
@@ -202,14 +142,17 @@ class _SourceCounter:
     def add(self, lead: Lead, attribution: LeadAttribution) -> None:
         self.total.add(attribution)
         self.campaigns.setdefault(
-            _bounded_key(public_name(lead.utm.campaign), self.campaigns, OTHERS),
+            bounded_key(attribution.campaign or NONE, self.campaigns, OTHERS),
             AttributionCounts(),
         ).add(attribution)
         if attribution.fault:
             self.faults[attribution.fault] += 1
         elif attribution.rule is None:
-            origin = (public_name(lead.utm.source), public_name(lead.utm.medium))
-            self.unmatched[_bounded_key(origin, self.unmatched, (OTHERS, OTHERS))] += 1
+            origin = (
+                public_name(lead.utm.source) or NONE,
+                public_name(lead.utm.medium) or NONE,
+            )
+            self.unmatched[bounded_key(origin, self.unmatched, (OTHERS, OTHERS))] += 1
         else:
             self.rules[attribution.rule] += 1
 
@@ -230,14 +173,3 @@ class _SourceCounter:
             ],
             faults=dict(self.faults),
         )
-
-
-def public_name(text: str | None) -> str:
-    """A campaign's name, without the e-mail address that a careless link may hold."""
-    if not text or not text.strip():
-        return NONE
-    return "(an address)" if "@" in text else " ".join(text.split())[:MAX_NAME_CHARS]
-
-
-def _bounded_key(key: K, counted: Mapping[K, Any], others: K) -> K:
-    return key if key in counted or len(counted) < MAX_CAMPAIGNS else others

@@ -168,7 +168,7 @@ class Console:
             trust_env=False,
             headers={"x-api-token": env["PIPEDRIVE_API_TOKEN"]},
         )
-        self._env = env
+        self.env = env
         self._numbers = count()
         self._http = httpx.Client(
             base_url=url, timeout=20, trust_env=False, headers={"accept": "application/json"}
@@ -229,11 +229,11 @@ class Console:
     @contextmanager
     def worker(self) -> Iterator[None]:
         """A worker as long as the context lasts."""
-        settings = Settings.for_worker(self._env)
+        settings = Settings.for_worker(self.env)
         sources = self.context.sources
         assert isinstance(sources, SourceFileWatcher)
         slots = main.build_slots(
-            settings, self._env["REDIS_URL"], sources.mappings, SourceRecords(sources)
+            settings, self.env["REDIS_URL"], sources.mappings, SourceRecords(sources)
         )
         thread = threading.Thread(target=slots.run, name="worker", daemon=True)
         thread.start()

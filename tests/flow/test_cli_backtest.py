@@ -14,13 +14,14 @@ from msgspec import structs
 
 from service.cli.main import main
 from service.cli.output import count_progress
-from service.reports.attribution import AttributionCounter, public_name
+from service.reports.attribution import AttributionCounter
 from service.sources.source_file.loader import build_lead_mappings, load_sources
 from tests.flow.arrivals import AT, Client, build_submissions_of, store
 from tests.redis.store import submission
 from tests.unit.sources.factories import form
 from worker.contract import Lead, State, Utm
 from worker.encryption import Cipher
+from worker.lead.attribution import public_name
 from worker.ledger import Ledger, reader
 from worker.ledger.record import spooled_record
 
@@ -155,34 +156,46 @@ def test_an_invalid_file_is_reported(run: Run) -> None:
 @pytest.mark.usefixtures("stored_ids")
 def test_attribution(run: Run) -> None:
     """Counts attribution by source, campaign and rule, and where unmatched leads come from."""
-    report = parse_output(run("attribution", "--json"))
-    assert report["total"] == {
-        "leads": 4,
-        "channel": 3,
-        "channel_id": 3,
-        "utm": 2,
-        "click_id": 1,
-        "complete": 3,
+    document = parse_output(run("attribution", "--json"))
+    assert list(document) == ["items"]
+    counted = {
+        (item["source"], item["campaign"], item["channel"]): (
+            item["received"],
+            item["delivered"],
+            item["with_channel"],
+            item["with_utm"],
+            item["with_click_id"],
+            item["with_first_touch"],
+        )
+        for item in document["items"]
     }
-    contact = next(share for share in report["sources"] if share["source"] == "contact")
-    assert contact["campaigns"]["spring"]["leads"] == 2
-    assert contact["campaigns"]["(none)"]["click_id"] == 1
-    assert [(rule["number"], rule["leads"]) for rule in contact["rules"]] == [(1, 1)]
-    assert contact["unmatched"] == 2
-    assert {"utm_source": "bing", "utm_medium": "(none)", "leads": 1} in contact["unmatched_from"]
-    assert "example.com" not in str(report)
-    table = run("attribution").stdout
-    assert "33 %" in table
-    assert "spring" in table
-    assert parse_output(run("attribution", "--json", "--source", "other"))["total"]["leads"] == 1
-    assert (
-        parse_output(run("attribution", "--json", "--since", "2023-11-16"))["total"]["leads"] == 2
-    )
+    assert counted == {
+        ("contact", "spring", "Ads"): (1, 0, 1, 1, 0, 0),
+        ("contact", "spring", "Web forms"): (1, 0, 1, 1, 0, 0),
+        ("contact", None, "Web forms"): (1, 0, 1, 0, 1, 0),
+        ("other", None, None): (1, 0, 0, 0, 0, 0),
+    }
+    assert document["items"][0]["outcomes"] == {
+        "open": 0, "archived": 0, "converted": 0, "won": 0, "lost": 0, "won_value": {},
+    }  # fmt: skip
+    assert "example.com" not in str(document)
+    lines = [line.split() for line in run("attribution").stdout.splitlines()]
+    assert lines[4][:8] == ["total", "4", "3", "(75", "%)", "3", "(75", "%)"]
+    assert ["1", "utm_source", "=", "google", "1", "(33", "%)"] in lines
+    assert ["–", "no", "rule", "matched", "2", "(67", "%)"] in lines
+    assert ["bing", "(none)", "1", "(50", "%)"] in lines
+    other = parse_output(run("attribution", "--json", "--source", "other"))["items"]
+    assert [(item["source"], item["received"]) for item in other] == [("other", 1)]
+    later = parse_output(run("attribution", "--json", "--since", "2023-11-16"))["items"]
+    assert sum(item["received"] for item in later) == 2
 
 
 def test_attribution_of_nothing(run: Run) -> None:
     """An empty store gives a message, not a division by zero."""
     assert "no stored leads match" in run("attribution").stdout
+    assert "no leads match" in run("attribution", "--outcomes").stdout
+    assert "never read" in run("attribution", "--outcomes").stdout
+    assert parse_output(run("attribution", "--json")) == {"items": []}
 
 
 def test_attribution_is_bounded_and_impersonal() -> None:

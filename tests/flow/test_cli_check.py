@@ -366,7 +366,7 @@ create_labels = true
         "pipedrive",
         "sources.one.lead.custom.Company size",
     )
-    assert len(findings) == 8
+    assert len(findings) == 9
 
 
 @pytest.mark.parametrize(
@@ -418,3 +418,77 @@ def test_every_setting_is_listed(run: Run) -> None:
         assert row["name"] in result.stdout
         assert row["help"] in result.stdout
     assert "t0psecret" not in result.output
+
+
+def test_the_time_zone_of_the_account(run: Run, everything: dict[str, str]) -> None:
+    """Says in which time zone days are counted."""
+    findings = parse_findings(run("--json", **everything))
+    finding = find_one(findings, "time zone of the account: Europe/Tallinn")
+    assert finding == ("ok", "pipedrive", None)
+
+
+def sample(findings: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Level and message of each finding about the test lead."""
+    return [(each["level"], each["message"]) for each in findings if each["subject"] == "test lead"]
+
+
+def test_a_test_lead(run: Run, everything: dict[str, str], account: Account) -> None:
+    """Makes, labels, reads and deletes one lead, and says what each call cost; nothing is left."""
+    findings = parse_findings(run("--send-test", "--json", **everything))
+    assert sample(findings) == [
+        ("ok", "create a person: allowed, 5 tokens"),
+        ("ok", "create a lead with an origin_id: allowed, 10 tokens"),
+        ("ok", "list the labels: allowed, no tokens, it was read above"),
+        ("ok", "label the lead: allowed, 10 tokens"),
+        ("ok", "read the lead: allowed, 2 tokens"),
+        ("ok", "delete the lead: allowed, 6 tokens"),
+        ("ok", "delete the person: allowed, 3 tokens"),
+        ("ok", "6 calls, 36 tokens"),
+    ]
+    assert (account.leads, account.persons) == ([], [])
+
+
+def test_a_test_lead_is_only_sent_on_request(
+    run: Run, everything: dict[str, str], account: Account
+) -> None:
+    """`check` alone writes nothing to the account; offline, a test lead cannot be sent."""
+    assert sample(parse_findings(run("--json", **everything))) == []
+    assert not {"persons.add", "leads.add"} & set(account.calls())
+    assert run("--send-test", "--offline", **everything).exit_code == 2
+
+
+FORBIDDEN = {"kind": "answer", "status": 403, "body": {"success": False, "error": "no permission"}}
+BROKEN = {"kind": "answer", "status": 503}
+NO_ANSWER = {"kind": "commit-then-drop"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "effect", "phrase", "left"),
+    [
+        ("persons.add", FORBIDDEN, "create a person", 0),
+        ("persons.add", NO_ANSWER, "create a person", 0),
+        ("leads.add", FORBIDDEN, "create a lead", 0),
+        ("leads.add", NO_ANSWER, "create a lead", 0),
+        ("leads.update", FORBIDDEN, "label the lead", 0),
+        ("leads.get", BROKEN, "read the lead", 0),
+        ("leads.delete", FORBIDDEN, "delete the lead", 1),
+    ],
+)
+def test_a_test_lead_that_fails(
+    run: Run,
+    everything: dict[str, str],
+    account: Account,
+    operation: str,
+    effect: dict[str, Any],
+    phrase: str,
+    left: int,
+) -> None:
+    """The step that fails is one failure with advice; what was made is deleted, or named."""
+    account.fault({"operation": operation}, effect)
+    findings = parse_findings(run("--send-test", "--json", **everything))
+    [failure] = [message for level, message in sample(findings) if level == "fail"]
+    assert failure.startswith(phrase)
+    assert (len(account.leads), account.persons) == (left, [])
+    for lead in account.leads:
+        assert lead["origin_id"].startswith("leadline-test:")
+        assert f"the lead {lead['id']} is left: delete it by hand" in failure

@@ -293,6 +293,19 @@ def test_what_was_made_again_and_is_alone_is_not_reported(
     assert (pipeline.redis.zcard(keys.DUPLICATE_CHECKS), count_duplicates(pipeline.redis)) == (0, 0)
 
 
+def test_days_are_those_of_the_account(pipeline: Pipeline, account: Account) -> None:
+    """A day begins as in the account's time zone, which is read once and not for each lead."""
+    pipeline.settings(title="{received_date}", expected_close="24h", existing="new")
+    # Half past ten in the evening, UTC; half past midnight in Tallinn.
+    pipeline.frozen_at = 1_800_052_200.0
+    for name in ("Ada", "Ben", "Cy"):
+        pipeline.accept_and_deliver(name=name, email=f"{name}@example.com")
+    assert {(lead["title"], lead["expected_close_date"]) for lead in account.leads} == {
+        ("2027-01-16", "2027-01-17")
+    }
+    assert account.calls("users.me") == ["users.me"]
+
+
 def test_a_converted_lead_is_found_among_the_deals(pipeline: Pipeline, account: Account) -> None:
     """A lead whose response was lost and that was then converted is adopted, not created again."""
     account.fault({"operation": "leads.add", "count": 1}, {"kind": "commit-then-drop"})

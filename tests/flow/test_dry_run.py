@@ -54,6 +54,21 @@ def test_the_prediction_for_a_new_person(pipeline: Pipeline, account: Account) -
     assert account.notes[-1]["content"] == note["content"]
 
 
+def test_the_prediction_of_days(pipeline: Pipeline, account: Account) -> None:
+    """Days are those of the account's time zone as last read; in UTC before it was ever read."""
+    pipeline.settings(title="{received_date}", expected_close="24h", existing="new")
+    pipeline.frozen_at = 1_800_052_200.0  # half past ten in the evening, UTC
+    waiting = pipeline.accept()
+    assert predict(pipeline, waiting).title == "2027-01-15"
+    warm(pipeline)
+    dry_run = predict(pipeline, waiting)
+    [body] = [step.body for step in dry_run.steps if step.step == "lead"]
+    pipeline.deliver(waiting)
+    assert body is not None
+    assert (dry_run.title, body["expected_close_date"]) == ("2027-01-16", "2027-01-17")
+    assert account.leads[-1]["expected_close_date"] == "2027-01-17"
+
+
 def test_the_prediction_for_a_known_person(pipeline: Pipeline, account: Account) -> None:
     """For a cached person with an open lead, it predicts the label and the cost."""
     warm(pipeline)

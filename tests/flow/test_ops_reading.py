@@ -25,6 +25,7 @@ READS = [
     "overview",
     "causes",
     "chart",
+    "attribution",
     "submissions",
     f"submissions/{NOBODY}",
     "export.csv",
@@ -83,6 +84,28 @@ def test_the_overview_balances(desk: Desk) -> None:
         None,
         {"left": None, "leads": None},
     )
+
+
+def test_attribution(desk: Desk) -> None:
+    """Leads by source, campaign and channel for any holder of a token; new ones count at once."""
+    desk.put(State.DELIVERED, campaign="spring")
+    desk.put(State.DEAD, campaign="spring")
+    desk.put(State.QUARANTINED, campaign="spring")
+    body = desk.get("attribution", VIEWER).json()
+    [item] = body.pop("items")
+    assert body == {"next": None, "total": 1, "outcomes_at": None, "outcomes_tokens": None}
+    assert {name: item[name] for name in ("source", "campaign", "received", "delivered")} == {
+        "source": "contact",
+        "campaign": "spring",
+        "received": 2,
+        "delivered": 1,
+    }
+    assert (item["with_utm"], item["with_click_id"], item["with_first_touch"]) == (2, 0, 0)
+    assert item["outcomes"]["won_value"] == {}
+    assert "example" not in str(item)
+    desk.accept(2)
+    items = desk.get("attribution").json()["items"]
+    assert {each["campaign"]: each["received"] for each in items} == {"spring": 2, None: 2}
 
 
 def test_while_the_lists_load_the_answer_says_how_far_it_is(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis as redis_py
 from ulid import ULID
 
-from worker.contract import DuplicateKey, Lead, Precedence, Raw, State, Submission
+from worker.contract import DuplicateKey, Lead, Precedence, Raw, State, Submission, Utm
 from worker.store import scripts
 
 
@@ -21,13 +21,14 @@ def submission(
     id: str | None = None,
     received_at: float = 1_700_000_000.0,
     precedence: Precedence = Precedence.WEBHOOK,
+    campaign: str | None = None,
 ) -> Submission:
     return Submission(
         id=id or str(ULID()),
         source=source,
         state=state,
         received_at=received_at,
-        lead=Lead(name="Ada", email=email),
+        lead=Lead(name="Ada", email=email, utm=Utm(campaign=campaign)),
         raw=Raw("POST", "", "application/x-www-form-urlencoded", [("accept", "*/*")], body),
         duplicate_key=DuplicateKey(kind, key, body.hex(), window) if key else None,
         precedence=precedence,

@@ -18,6 +18,14 @@ Document = dict[str, Any]
 Mistake = tuple[str, str]
 
 _PERSON = ("org_id", "picture_id", "last_name")
+_DEAL = (
+    "person_id",
+    "org_id",
+    "stage_change_time",
+    "won_time",
+    "lost_time",
+    "expected_close_date",
+)
 _NOTE = (
     "deal_id",
     "person_id",
@@ -49,20 +57,9 @@ NULLABLE: dict[str, tuple[str, ...]] = {
         *(f"data.items.*.item.{name}" for name in ("person", "organization", "value", "currency")),
         _NEXT,
     ),
-    "deals.list": (
-        *(
-            f"data.*.{name}"
-            for name in (
-                "person_id",
-                "org_id",
-                "stage_change_time",
-                "won_time",
-                "lost_time",
-                "expected_close_date",
-            )
-        ),
-        _NEXT,
-    ),
+    "deals.list": (*(f"data.*.{name}" for name in _DEAL), _NEXT),
+    "deals.archived": (*(f"data.*.{name}" for name in _DEAL), _NEXT),
+    "deals.update": tuple(f"data.{name}" for name in _DEAL),
     "notes.list": tuple(
         f"data.*.{name}" for name in (*_NOTE, "lead_id", "last_update_user_id", "user.icon_url")
     ),

@@ -252,6 +252,11 @@ def _endings(client: httpx.Client, lead: str, rich: int, poor: int, organization
     client.get("/api/v2/deals", params={"person_id": rich, "status": "open"})
     client.get("/api/v2/deals", params={"limit": 1})
     client.get("/api/v2/deals")
+    for deal, status in zip(data(client.get("/api/v2/deals")), ("won", "lost", "won"), strict=True):
+        client.patch(f"/api/v2/deals/{deal['id']}", json={"status": status, "value": 1200.5})
+        client.patch(f"/api/v2/deals/{deal['id']}", json={"is_archived": True})
+    client.get("/api/v2/deals/archived")
+    client.get("/api/v2/deals/archived", params={"limit": 1})
     client.delete(f"/v1/leads/{add_lead(client, poor)}")
     client.delete(f"/v1/leads/{NOBODY}")
     client.delete(f"/api/v2/persons/{poor}")

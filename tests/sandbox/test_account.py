@@ -179,6 +179,23 @@ def test_a_converted_lead_lives_on_as_a_deal(api: httpx.Client) -> None:
     assert data(api.get("/v1/leads", params={"person_id": person})) == []
 
 
+def test_a_deal_is_won_reopened_and_archived(api: httpx.Client) -> None:
+    """A won deal is closed, an open one is not; an archived one is in the archive only."""
+    api.post(f"/api/v2/leads/{add_lead(api, add_person(api))}/convert/deal")
+    (deal,) = data(api.get("/api/v2/deals"))
+    path = f"/api/v2/deals/{deal['id']}"
+    won = data(api.patch(path, json={"status": "won", "value": 900.5, "currency": "USD"}))
+    assert (won["status"], won["value"], won["currency"]) == ("won", 900.5, "USD")
+    assert won["won_time"] == won["close_time"] is not None
+    opened = data(api.patch(path, json={"status": "open"}))
+    assert (opened["won_time"], opened["close_time"]) == (None, None)
+    assert api.patch(path, json={"status": "winning"}).status_code == 400
+    assert api.patch(path, json={"currency": "XXX"}).status_code == 400
+    api.patch(path, json={"is_archived": True})
+    assert data(api.get("/api/v2/deals")) == []
+    assert [each["id"] for each in data(api.get("/api/v2/deals/archived"))] == [deal["id"]]
+
+
 def test_persons_are_never_merged(api: httpx.Client) -> None:
     """The same e-mail twice makes two persons, and the state shows the pair."""
     ids = [add_person(api), add_person(api, email="JANE@example.org")]

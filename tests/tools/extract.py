@@ -72,6 +72,8 @@ OPERATIONS: dict[str, tuple[SourceOperation, ...]] = {
         SourceOperation("person_fields.list", "get", "/personFields"),
         SourceOperation("person_fields.get", "get", "/personFields/{field_code}"),
         SourceOperation("deals.list", "get", "/deals"),
+        SourceOperation("deals.archived", "get", "/deals/archived"),
+        SourceOperation("deals.update", "patch", "/deals/{id}"),
         SourceOperation("leads.search", "get", "/leads/search"),
         SourceOperation("leads.convert", "post", "/leads/{id}/convert/deal"),
         SourceOperation("leads.conversion", "get", "/leads/{id}/convert/status/{conversion_id}"),

@@ -152,6 +152,7 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
     ("currencies.list", lambda c: c.currencies.list(), [{"code": "EUR"}], "/v1/currencies", None),
     ("persons.add", lambda c: c.persons.add(name="Zoë"), ITEM, "/api/v2/persons", {"name": "Zoë"}),
     ("persons.get", lambda c: c.persons.get(5), ITEM, "/api/v2/persons/5", None),
+    ("persons.delete", lambda c: c.persons.delete(5), ITEM, "/api/v2/persons/5", None),
     (
         "persons.search",
         lambda c: c.persons.search(term="a+b@c.example", fields="email", exact_match=True),
@@ -189,6 +190,13 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
         None,
     ),
     ("deals.list", lambda c: c.deals.list(person_id=5), [ITEM], "/api/v2/deals?person_id=5", None),
+    (
+        "deals.archived",
+        lambda c: c.deals.list_archived(limit=5, cursor="x="),
+        [ITEM],
+        "/api/v2/deals/archived?limit=5&cursor=x%3D",
+        None,
+    ),
     (
         "deal_fields.list",
         lambda c: c.deal_fields.list(limit=500),

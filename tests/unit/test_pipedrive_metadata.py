@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from threading import Lock, Thread
 from typing import Any
@@ -56,7 +57,7 @@ class Account:
             {"id": 64, "label": "Web forms"},
             {"id": "65", "label": "Paid search"},
         ]
-        self.users = [
+        self.users: list[dict[str, Any]] = [
             {"id": 1, "name": "Ann Lee", "email": "ann@crm.example", "active_flag": True},
             {"id": 2, "name": "Bob Roe", "email": "bob@crm.example", "active_flag": True},
             {"id": 3, "name": "Cyd Poe", "email": "cyd@crm.example", "active_flag": False},
@@ -397,6 +398,36 @@ def test_refresh(
         "GET /v1/leadLabels",
         "GET /api/v2/dealFields/channel",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "offset", "expected"),
+    [
+        ("Europe/Tallinn", "+02:00", "+02:00"),
+        ("Europe/Tallinn", "", "+02:00"),
+        ("Nowhere/Else", "-05:30", "-05:30"),
+        (None, None, "+00:00"),
+        ("Europe", "unclear", "+00:00"),
+        ("../../etc/passwd", "+03:00", "+03:00"),
+    ],
+)
+def test_the_time_zone(
+    make: Callable[..., MetadataCache],
+    account: Account,
+    clock: SettableClock,
+    name: str | None,
+    offset: str | None,
+    expected: str,
+) -> None:
+    """The account's zone goes by its name, else by its offset, else is UTC; it is read hourly."""
+    account.users[0] |= {"timezone_name": name, "timezone_offset": offset}
+    winter = datetime(2026, 1, 15, tzinfo=UTC)
+    for _ in range(3):
+        assert winter.astimezone(make().time_zone()).isoformat()[-6:] == expected
+    assert account.requests == ["GET /v1/users/me"]
+    clock.now += 3601
+    make().time_zone()
+    assert len(account.requests) == 2
 
 
 def test_many_workers_one_reading(make: Callable[..., MetadataCache], account: Account) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from msgspec import structs
@@ -14,6 +15,7 @@ from worker.lead.plan import (
     PlannedValue,
     build_plan,
     leave_out,
+    needs_time_zone,
 )
 from worker.lead.settings import LeadMapping, LeadSettings, Rule, ValueTemplates
 
@@ -391,6 +393,44 @@ def test_the_country_decides(
     assert planned.expected_close == close
     assert planned.value == PlannedValue(5000, currency)
     assert len(planned.left_out) == (0 if close else 1)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [("Asia/Tokyo", "2026-01-01"), ("America/New_York", "2025-12-31"), ("UTC", "2025-12-31")],
+)
+def test_days_of_the_account(zone: str, day: str) -> None:
+    """A day begins when it begins in the account's time zone, in templates and after a duration."""
+    settings = LeadSettings(title="{received_date}", expected_close="24h")
+    planned = build_plan(
+        LeadMapping("contact", settings),
+        LEAD,
+        submission_id="sub-1",
+        received_at=RECEIVED,
+        now=RECEIVED,
+        zone=ZoneInfo(zone),
+    )
+    following = {"2025-12-31": "2026-01-01", "2026-01-01": "2026-01-02"}[day]
+    assert (planned.title, planned.expected_close) == (day, following)
+
+
+@pytest.mark.parametrize(
+    ("needed", "lead", "rule"),
+    [
+        (False, {}, {}),
+        (True, {"expected_close": "30d"}, {}),
+        (True, {}, {"expected_close": "2d"}),
+        (True, {"custom": {"Day": "{received_date}"}}, {}),
+        (True, {}, {"title": "{name}, {received_date}"}),
+        (True, {}, {"when": {"received_date": "2026-01-01"}}),
+    ],
+)
+def test_who_needs_a_time_zone(needed: bool, lead: dict[str, Any], rule: dict[str, Any]) -> None:
+    """Only a source that writes or compares a day of ours costs a look at the account's zone."""
+    mapping = LeadMapping(
+        "contact", LeadSettings(**lead), [Rule(**({"when": {"utm_source": "x"}} | rule))]
+    )
+    assert needs_time_zone(mapping) is needed
 
 
 def test_custom_fields() -> None:

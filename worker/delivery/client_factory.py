@@ -31,7 +31,8 @@ CALL_TIMEOUT_SECONDS = 20.0
 class PipedriveClientFactory:
     """Makes clients that share one TLS context, one rate limiter and one metadata cache.
 
-    Each caller gets its own HTTP client. `pause` sleeps for the given seconds while a call waits
+    Each caller gets its own HTTP client. `daily_tokens` are the plan's, None if it has no limit.
+    `pause` sleeps for the given seconds while a call waits
     for its turn, and returns True if the process is to stop.
     """
 
@@ -54,6 +55,7 @@ class PipedriveClientFactory:
             settings.pipedrive_daily_tokens,
             oauth=settings.uses_oauth,
         )
+        self.daily_tokens = limits.daily_tokens if limits else None
         self._limiter = RateLimiter(store, limits)
         self.in_flight = InFlightLimit(in_flight_places(limits, settings.slots))
         self.metadata = MetadataCache(store, self.new_client(), clock)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from datetime import UTC
 
 import structlog
 
@@ -21,7 +22,7 @@ from worker.delivery.resolve import resolve_names
 from worker.delivery.unknown_outcome import settle_announced_create
 from worker.erasure.erasure import erase_if_marked
 from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
-from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out
+from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out, needs_time_zone
 from worker.ledger import ClaimResult, Record
 from worker.ledger.contact_cache import normalize_name
 from worker.ledger.rollback import StoreStatus
@@ -242,10 +243,12 @@ class Delivery:
         return self._fetch(record.source, record.fetch)
 
     def _plan(self, record: Record, lead: Lead) -> LeadPlan:
+        mapping = find_mapping(self._context.mappings, record.source)
         return build_plan(
-            find_mapping(self._context.mappings, record.source),
+            mapping,
             lead,
             submission_id=record.id,
             received_at=record.received_at,
             now=self._context.clock(),
+            zone=self._context.metadata.time_zone() if needs_time_zone(mapping) else UTC,
         )

@@ -7,6 +7,7 @@ our cache. What only a search can tell stays open ("searched, and created if nob
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, tzinfo
 from typing import Any
 
 import redis
@@ -18,7 +19,7 @@ from worker.delivery.context import person_identity
 from worker.delivery.planned_steps import KnownIds, PlannedStep, describe_steps
 from worker.delivery.resolve import resolve_plan
 from worker.errors import LeadlineError, Unavailable, UnknownName
-from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out
+from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out, needs_time_zone
 from worker.lead.settings import LeadMapping
 from worker.ledger import Record
 from worker.ledger.contact_cache import ContactCache
@@ -67,13 +68,16 @@ class DryRunner:
 
     def run(self, record: Record, lead: Lead) -> DryRun:
         """Describe the delivery of `record` if its lead were `lead`."""
+        stored = _StoredNames(self._redis, self._account, record.source)
         try:
+            mapping = find_mapping(self._mappings, record.source)
             plan = build_plan(
-                find_mapping(self._mappings, record.source),
+                mapping,
                 lead,
                 submission_id=record.id,
                 received_at=record.received_at,
                 now=self._clock(),
+                zone=stored.time_zone() if needs_time_zone(mapping) else UTC,
             )
         except LeadlineError as error:
             return DryRun(
@@ -82,7 +86,6 @@ class DryRunner:
                 left_out=[],
                 tokens=0,
             )
-        stored = _StoredNames(self._redis, self._account, record.source)
         names = stored.resolve(plan)
         if names.left_out:
             plan = leave_out(plan, lead, names.left_out, without_value=names.lacks_currency)
@@ -140,6 +143,13 @@ class _StoredNames:
                 raise
 
         return resolve_plan(plan, self._lookup, label_id, self._look_up)
+
+    def time_zone(self) -> tzinfo:
+        """Return the account's time zone; UTC if it was never read."""
+        try:
+            return self._lookup.time_zone()
+        except Unavailable:
+            return UTC
 
     def _look_up(self, question: Callable[[], Any], name: Any) -> Any:
         """Return the answer, or the name itself if the account's metadata was never read."""

@@ -10,7 +10,7 @@ number of such submissions stays, so that the totals still add up and nothing gr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import redis
 import structlog
@@ -47,7 +47,8 @@ ACTOR = "retention"
 class RetentionSweep:
     """For one worker process; processes take turns.
 
-    `retention_seconds` is by state; None keeps content for ever. Both the ledger's clock and the
+    `retention_seconds` is by state; None keeps content for ever. `before_erasing` gets the ids of
+    delivered submissions whose content is about to go. Both the ledger's clock and the
     process's own `clock` must agree that the time is over: erasing cannot be undone, and a Redis
     clock that was set ahead must not erase anything early.
     """
@@ -57,8 +58,10 @@ class RetentionSweep:
         ledger: Ledger,
         retention_seconds: Mapping[State, float | None],
         clock: Callable[[], float] = time.time,
+        before_erasing: Callable[[Sequence[str]], object] = lambda _: None,
     ) -> None:
         self._ledger = ledger
+        self._before_erasing = before_erasing
         self._clock = clock
         self._retention_seconds = {
             state: seconds for state, seconds in retention_seconds.items() if seconds is not None
@@ -90,6 +93,8 @@ class RetentionSweep:
 
     def _erase(self, state: State, since: float, limit: int) -> int:
         ids = self._find_ids(state, since, limit)
+        if state is State.DELIVERED:
+            self._before_erasing(ids)
         return sum(
             self._ledger.erase(
                 ids[start : start + PIPELINE_SIZE],

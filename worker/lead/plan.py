@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
 
+import msgspec
 from msgspec import Struct, structs
 
 from worker.contract import NO_CONTACT_WHY, Lead, Result
@@ -22,7 +23,7 @@ from worker.lead.money import ParsedMoney, currency_code, may_be_same, parse_mon
 from worker.lead.note import build_note
 from worker.lead.regions import find_country
 from worker.lead.rules import apply_rules
-from worker.lead.settings import LABEL_COLORS, LeadMapping, LeadSettings
+from worker.lead.settings import LABEL_COLORS, LeadMapping, LeadSettings, Rule
 from worker.lead.templates import (
     Template,
     TemplateContext,
@@ -158,10 +159,14 @@ class SettingsRenderer:
             return ParsedMoney(amount, written, agrees=may_be_same(written, currency))
         return parse_money(text, currency, self.country)
 
-    def expected_close(self, received_at: float) -> str | None:
-        """Return an ISO date; a duration counts from the day of the submission, in UTC."""
+    def expected_close(self, received_at: float, zone: tzinfo) -> str | None:
+        """Return an ISO date; a duration counts from the day of the submission in `zone`."""
         text = self.render_line("expected_close", self.settings.expected_close or "")
-        day = (parse_date(text, self.country) or _date_after(text, received_at)) if text else None
+        day = (
+            (parse_date(text, self.country, zone) or _date_after(text, received_at, zone))
+            if text
+            else None
+        )
         if text and not day:
             self._leave_out(
                 f"The expected close date “{_quotable(text)}” is left out: it is not a date, or"
@@ -173,10 +178,13 @@ class SettingsRenderer:
         self.left_out.append(sentence)
 
 
-def _date_after(duration: str, received_at: float) -> str | None:
+def _date_after(duration: str, received_at: float, zone: tzinfo) -> str | None:
     try:
         return (
-            (datetime.fromtimestamp(received_at, UTC) + timedelta(seconds=parse_duration(duration)))
+            (
+                datetime.fromtimestamp(received_at, zone)
+                + timedelta(seconds=parse_duration(duration))
+            )
             .date()
             .isoformat()
         )
@@ -264,20 +272,28 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
 
 
 def build_plan(
-    mapping: LeadMapping, lead: Lead, *, submission_id: str, received_at: float, now: float
+    mapping: LeadMapping,
+    lead: Lead,
+    *,
+    submission_id: str,
+    received_at: float,
+    now: float,
+    zone: tzinfo = UTC,
 ) -> LeadPlan:
     """Decide everything that can be decided without asking Pipedrive. Times in Unix seconds.
 
+    Days begin and end as in `zone`, the account's time zone; `needs_time_zone` says whether any
+    date depends on it.
     Raises Unmappable, naming the setting, if there is nobody to write to or a template is wrong.
     """
-    context = build_context(lead, mapping.source, submission_id, received_at)
+    context = build_context(lead, mapping.source, submission_id, received_at, zone)
     settings, matched_rule = apply_rules(mapping, context)
     country = find_country(lead.country) if lead.country else mapping.default_country
     renderer = SettingsRenderer(mapping.source, settings, lead, context, country)
     company = shorten(" ".join((lead.company or "").split())) if settings.organization else ""
     person = _plan_person(lead, mapping.source, has_organization=bool(company))
     window = renderer.parse_duration("existing_window", settings.existing_window)
-    value, close = renderer.value(), renderer.expected_close(received_at)
+    value, close = renderer.value(), renderer.expected_close(received_at, zone)
     plan = LeadPlan(
         source=mapping.source,
         submission_id=submission_id,
@@ -324,6 +340,14 @@ def find_mapping(mappings: Mapping[str, LeadMapping], source: str) -> LeadMappin
     if mapping is None:
         raise Unmappable(f"the source file has no source {source!r}", setting=f"sources.{source}")
     return mapping
+
+
+def needs_time_zone(mapping: LeadMapping) -> bool:
+    """Return whether a source writes a date that depends on when its day begins."""
+    tables: list[LeadSettings | Rule] = [mapping.lead, *mapping.rules]
+    return any(table.expected_close for table in tables) or (
+        b"received_date" in msgspec.json.encode(tables)
+    )
 
 
 def leave_out(

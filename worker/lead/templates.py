@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 
 from msgspec import Struct
@@ -98,11 +98,11 @@ class Template(Struct, frozen=True):
 
 
 def build_context(
-    lead: Lead, source: str, submission_id: str, received_at: float
+    lead: Lead, source: str, submission_id: str, received_at: float, zone: tzinfo = UTC
 ) -> TemplateContext:
     """Return the texts of a lead that templates can read.
 
-    `received_at` is in Unix seconds; `received_date` is its day in UTC.
+    `received_at` is in Unix seconds; `received_date` is its day in `zone`.
     """
     texts = {name: as_text(getattr(lead, name)) for name, *_ in PLAIN_FIELDS if name != "name"}
     texts |= {f"utm_{part}": as_text(getattr(lead.utm, part)) for part in UTM_PARTS}
@@ -111,7 +111,7 @@ def build_context(
     texts["value.currency"] = as_text(lead.value.currency if lead.value else None)
     texts["source"] = source
     texts["submission_id"] = submission_id
-    texts["received_date"] = datetime.fromtimestamp(received_at, UTC).date().isoformat()
+    texts["received_date"] = datetime.fromtimestamp(received_at, zone).date().isoformat()
     answers = {label: as_text(value) for label, value in lead.answers.items()}
     return TemplateContext(texts=texts, answers=answers, click_ids=dict(lead.click_ids))
 

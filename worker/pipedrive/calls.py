@@ -48,6 +48,7 @@ CURRENCIES_LIST = Call("currencies.list", "GET", "/v1/currencies", 20)
 PERSONS_ADD = Call("persons.add", "POST", "/api/v2/persons", 5, create=True)
 PERSONS_GET = Call("persons.get", "GET", "/api/v2/persons/{id}", 1)
 PERSONS_LIST = Call("persons.list", "GET", "/api/v2/persons", 10)
+PERSONS_DELETE = Call("persons.delete", "DELETE", "/api/v2/persons/{id}", 3)
 PERSONS_SEARCH = Call("persons.search", "GET", "/api/v2/persons/search", 20, search=True)
 
 ORGANIZATIONS_ADD = Call("organizations.add", "POST", "/api/v2/organizations", 5, create=True)
@@ -58,6 +59,7 @@ ORGANIZATIONS_SEARCH = Call(
 )
 
 DEALS_LIST = Call("deals.list", "GET", "/api/v2/deals", 10)
+DEALS_ARCHIVED = Call("deals.archived", "GET", "/api/v2/deals/archived", 20)
 
 DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
 DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)

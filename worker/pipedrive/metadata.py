@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, tzinfo
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -17,6 +18,7 @@ from worker.errors import Forbidden, Gone, Invalid, UnknownName
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.custom_fields import FieldInfo, Option
 from worker.pipedrive.models import CUSTOM_KEY, PipedriveField, PipedriveUser
+from worker.units import parse_time_zone
 
 # The key of the deal field whose options are the marketing channels.
 CHANNEL_FIELD = "channel"
@@ -29,10 +31,14 @@ class MetadataKind(StrEnum):
     DEAL_FIELDS = "deal_fields"
     PERSON_FIELDS = "person_fields"
     CURRENCIES = "currencies"
+    TIME_ZONE = "time_zone"
 
 
 class MetadataEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One label, channel, owner, field or currency. `id` is a field's key or a currency's code."""
+    """One label, channel, owner, field, currency or time zone.
+
+    `id` is a field's key, a currency's code, or a time zone's present offset such as `+02:00`.
+    """
 
     id: int | str
     name: str
@@ -56,8 +62,8 @@ class MetadataTable(Struct, frozen=True, omit_defaults=True):
 def read_metadata(kind: MetadataKind, client: Pipedrive, now: float) -> MetadataTable:
     """Read a table from Pipedrive.
 
-    Labels cost 10 tokens, channels 1, owners 20, fields 10 each, currencies 20. Raises
-    `PipedriveError`.
+    Labels cost 10 tokens, channels 1, owners 20, fields 10 each, currencies 20, the time zone 2.
+    Raises `PipedriveError`.
     """
     return READERS[kind](client, now)
 
@@ -146,6 +152,13 @@ def _read_currencies(client: Pipedrive, now: float) -> MetadataTable:
     return MetadataTable(now, entries, partial)
 
 
+def _read_time_zone(client: Pipedrive, now: float) -> MetadataTable:
+    """Return the time zone of the account: the one that the user of these credentials has set."""
+    me = client.users.me()
+    zone = MetadataEntry(id=me.timezone_offset or "", name=me.timezone_name or "")
+    return MetadataTable(now, [zone])
+
+
 READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
     MetadataKind.LABELS: _read_labels,
     MetadataKind.CHANNELS: _read_channels,
@@ -153,6 +166,7 @@ READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
     MetadataKind.DEAL_FIELDS: _read_deal_fields,
     MetadataKind.PERSON_FIELDS: _read_person_fields,
     MetadataKind.CURRENCIES: _read_currencies,
+    MetadataKind.TIME_ZONE: _read_time_zone,
 }
 
 
@@ -164,6 +178,7 @@ KIND_NAMES = {
     MetadataKind.DEAL_FIELDS: "custom field",
     MetadataKind.PERSON_FIELDS: "custom field of persons",
     MetadataKind.CURRENCIES: "currency",
+    MetadataKind.TIME_ZONE: "time zone",
 }
 
 EntryMatcher = Callable[[MetadataEntry], bool]
@@ -185,6 +200,11 @@ class NameResolver(ABC):
     @abstractmethod
     def _table(self, kind: MetadataKind) -> MetadataTable:
         """Return all entries of a kind."""
+
+    def time_zone(self) -> tzinfo:
+        """Return the account's time zone; UTC if Pipedrive names none that can be read."""
+        zone = next(iter(self._table(MetadataKind.TIME_ZONE).items), None)
+        return (zone and parse_time_zone(zone.name, str(zone.id))) or UTC
 
     def label_id(self, name: str, *, setting: str) -> str:
         """Return the id of a lead label."""

@@ -98,7 +98,10 @@ class Note(Struct, frozen=True, kw_only=True):
 
 
 class PipedriveUser(Struct, frozen=True, kw_only=True):
-    """A user. Only `users.me` returns `company_domain` and `company_name`."""
+    """A user. Only `users.me` returns `company_domain` and `company_name`.
+
+    `timezone_name` is as in the tz database; `timezone_offset` is today's, such as `+02:00`.
+    """
 
     id: int
     name: str = ""
@@ -106,6 +109,8 @@ class PipedriveUser(Struct, frozen=True, kw_only=True):
     active_flag: bool = True
     is_you: bool = False
     default_currency: str | None = None
+    timezone_name: str | None = None
+    timezone_offset: str | None = None
     company_name: str | None = None
     company_domain: str | None = None
 
@@ -161,13 +166,18 @@ class OrganizationHit(Struct, frozen=True, kw_only=True):
 
 
 class Deal(Struct, frozen=True, kw_only=True):
-    """A deal. One that was converted from a lead keeps the lead's `origin_id`."""
+    """A deal. One that was converted from a lead keeps the lead's `origin_id`.
+
+    `status` is open, won or lost.
+    """
 
     id: int
     title: str | None = None
     person_id: int | None = None
     org_id: int | None = None
     status: str | None = None
+    value: float | None = None
+    currency: str | None = None
     origin_id: str | None = None
     channel: int | None = None
     channel_id: str | None = None

@@ -237,6 +237,10 @@ class Persons(_Operations):
     def get(self, id: int) -> Person:
         return self._call(calls.PERSONS_GET, parse_one(Person), path={"id": id})
 
+    def delete(self, id: int) -> str:
+        """Return the id of what was deleted. Pipedrive keeps a deleted person for 30 days."""
+        return self._call(calls.PERSONS_DELETE, parse_deleted_id, path={"id": id})
+
     def search(
         self,
         *,
@@ -348,6 +352,13 @@ class Deals(_Operations):
     ) -> ResultPage[Deal]:
         """Return a page of the deals that are not archived."""
         return self._call(calls.DEALS_LIST, parse_cursor_page(Deal), params=_without_none(locals()))
+
+    def list_archived(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> ResultPage[Deal]:
+        return self._call(
+            calls.DEALS_ARCHIVED, parse_cursor_page(Deal), params=_without_none(locals())
+        )
 
     def list_all(
         self, *, person_id: int | None = None, org_id: int | None = None

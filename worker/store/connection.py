@@ -7,7 +7,7 @@ ever repeated here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -27,6 +27,9 @@ from worker.errors import StoreUnavailable
 TIMEOUT = 0.5
 
 MAX_CONNECTIONS = 4096
+
+# Fields of a hash that a scan reads at a time.
+HASH_SCAN_SIZE = 2_000
 
 SENTINEL_SCHEME = "redis+sentinel"
 _SENTINEL_PORT = 26379
@@ -158,6 +161,20 @@ class translate_errors:
     ) -> None:
         if isinstance(error, redis.RedisError):
             raise translate(error) from error
+
+
+def scan_hash(connection: redis.Redis, key: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yields every field that a hash has throughout, with its value; possibly more than once.
+
+    Raises `StoreUnavailable`.
+    """
+    cursor, ended = 0, False
+    while not ended:
+        with translate_errors():
+            page: Any = connection.hscan(key, cursor, count=HASH_SCAN_SIZE)
+        cursor, fields = page
+        ended = cursor == 0
+        yield from fields.items()
 
 
 def translate(error: redis.RedisError) -> Exception:

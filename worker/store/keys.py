@@ -56,6 +56,11 @@ Keys of one Pipedrive account (`Account`), each prefixed with `leadline:account:
 | organization:{digest}              | string | organisation id by normalised name                              | 400 days, renewed by use |
 | metadata                           | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
 | metadata:lock                      | string | who creates a missing label                                    | 30 s |
+| attribution                        | hash   | submission id -> JSON `worker.ledger.attribution_rows.AttributionRow` of what was delivered | an entry 400 days, or until its person is erased |
+| outcomes                           | hash   | submission id -> JSON `worker.pipedrive.lead_outcomes.LeadOutcome` of its lead, as last read | until the next read, nightly; an entry until its person is erased |
+| outcomes:next                      | hash   | the same, of the read that goes on                             | until that read ends |
+| outcomes:state                     | hash   | JSON of the last read (`last`) and of the one that goes on (`reading`); the day's tokens for reads (`spent`); `collected`: until when deliveries have an entry in `attribution` | for ever |
+| outcomes:lock                      | string | which process reads outcomes                                   | a minute, renewed each page |
 | drift                              | string | JSON `worker.drift.drift.DriftReport`: what the account lacks   | until the next check, hourly |
 | drift:lock                         | string | that a worker process checks for drift                         | a minute |
 | allowance:burst, :search           | zset   | calls in the window, `ticket:cost`, by when each has arrived at the latest | a minute |
@@ -158,6 +163,26 @@ class Account(NamedTuple):
     @property
     def drift_lock(self) -> str:
         return self.prefix + "drift:lock"
+
+    @property
+    def attribution(self) -> str:
+        return self.prefix + "attribution"
+
+    @property
+    def outcomes(self) -> str:
+        return self.prefix + "outcomes"
+
+    @property
+    def outcomes_next(self) -> str:
+        return self.prefix + "outcomes:next"
+
+    @property
+    def outcomes_state(self) -> str:
+        return self.prefix + "outcomes:state"
+
+    @property
+    def outcomes_lock(self) -> str:
+        return self.prefix + "outcomes:lock"
 
     @property
     def oauth(self) -> str:

@@ -98,7 +98,14 @@ _CONSTANTS: dict[str, object] = {
 @functools.cache
 def source(name: str, account: keys.Account = keys.DEFAULT_ACCOUNT) -> str:
     """The full text of a script of the ledger, such as `ledger/claim`."""
-    of_account = {"gate": account.gate, "probe": account.probe, "outage": account.outage}
+    of_account = {
+        "gate": account.gate,
+        "probe": account.probe,
+        "outage": account.outage,
+        "attribution": account.attribution,
+        "outcomes": account.outcomes,
+        "outcomes_next": account.outcomes_next,
+    }
     return build(name, "prelude", {**_CONSTANTS, **of_account})
 
 

@@ -29,3 +29,9 @@ class TurnLock:
             if self._redis.get(self._key) != self.token.encode():
                 return False
             return bool(self._redis.pexpire(self._key, self._milliseconds))
+
+    def release(self) -> None:
+        """Gives the lock up, so that nobody has to wait until it expires."""
+        with translate_errors():
+            if self._redis.get(self._key) == self.token.encode():
+                self._redis.delete(self._key)

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from service.attribution import CampaignItem, OutcomeCounts
 from service.ops.activity import Activity, SourceHours
 from service.ops.api.actions import (
     BulkBody,
@@ -28,6 +29,7 @@ from service.ops.dry_run import AccountDrift, DriftItem, DryRunResult
 from service.ops.schemas import (
     AuditRow,
     BulkStatus,
+    CampaignReport,
     CauseCard,
     DeliveryStep,
     Detail,
@@ -56,6 +58,20 @@ CAUSE_ID = "5b2f0c9d41e7a386"
 RECEIVED_AT = "2026-03-02T09:41:07Z"
 UPDATED_AT = "2026-03-02T09:41:12Z"
 
+CAMPAIGN = CampaignItem(
+    source="contact",
+    campaign="spring",
+    channel="Paid search",
+    received=212,
+    delivered=200,
+    with_channel=212,
+    with_utm=205,
+    with_click_id=180,
+    with_first_touch=0,
+    outcomes=OutcomeCounts(
+        open=120, archived=12, converted=60, won=20, lost=15, won_value={"EUR": 48_500.0}
+    ),
+)
 CAUSE = CauseCard(
     id=CAUSE_ID,
     title="Pipedrive refuses the field “title” at the lead",
@@ -194,6 +210,7 @@ EXAMPLES: dict[str, OperationExample] = {
     ),
     "submissions": OperationExample(Page([ITEM], None, 1)),
     "submission": OperationExample(DETAIL),
+    "attribution": OperationExample(CampaignReport([CAMPAIGN], None, 1, UPDATED_AT, 110)),
     "dry-run": OperationExample(DRY_RUN),
     "dry-run-edited": OperationExample(DRY_RUN, EditBody(EDIT)),
     "drift": OperationExample(

@@ -19,7 +19,16 @@ from service.ops.dry_run import AccountDrift, DryRunResult
 from service.ops.filters import MAX_VALUE_CHARS, Filter
 from service.ops.items import read_audit_page
 from service.ops.queries import MAX_PAGE_SIZE, SubmissionQueries
-from service.ops.schemas import AuditRow, BulkStatus, CauseCard, Detail, Item, Overview, Page
+from service.ops.schemas import (
+    AuditRow,
+    BulkStatus,
+    CampaignReport,
+    CauseCard,
+    Detail,
+    Item,
+    Overview,
+    Page,
+)
 from service.web.openapi import problem_responses
 from service.web.problems import HttpProblem
 from worker.contract import State
@@ -149,6 +158,17 @@ def get_activity(
     hours: Annotated[int, QueryParameter(ge=1, le=MAX_HOURS)] = DEFAULT_HOURS,
 ) -> Activity:
     return queries.activity(hours)
+
+
+@get(
+    "/attribution",
+    operation_id="attribution",
+    summary="Leads by source, campaign and channel, and what became of them",
+    responses=problem_responses(*READ_PROBLEMS),
+    sync_to_thread=True,
+)
+def get_attribution(queries: Queries) -> CampaignReport:
+    return queries.attribution()
 
 
 @get(
@@ -316,6 +336,7 @@ HANDLERS = [
     get_overview,
     list_causes,
     get_activity,
+    get_attribution,
     list_submissions,
     get_submission,
     dry_run,

@@ -10,6 +10,7 @@ from service.ops.actions import Actions
 from service.ops.auth import HttpRequest, OpsAuth
 from service.ops.console import rendering
 from service.ops.console.actions import ConsoleActions
+from service.ops.console.attribution import AttributionPage
 from service.ops.console.audit import AuditPage
 from service.ops.console.bulk import BulkPages
 from service.ops.console.console_request import CLOSED_BULKS_COOKIE, read_console_form
@@ -17,7 +18,14 @@ from service.ops.console.lead import LeadPanel
 from service.ops.console.leads import LeadsPage
 from service.ops.console.overview import OverviewPage
 from service.ops.console.page import Console, PageHandler, see_other, sign_in_page
-from service.ops.console.urls import AUDIT_URL, BULK_URL, HOME_URL, SIGN_IN_URL, safe_back_url
+from service.ops.console.urls import (
+    ATTRIBUTION_URL,
+    AUDIT_URL,
+    BULK_URL,
+    HOME_URL,
+    SIGN_IN_URL,
+    safe_back_url,
+)
 from service.ops.queries import SubmissionQueries
 from service.web.pages import get_or_head
 from service.web.problems import HttpProblem
@@ -47,6 +55,7 @@ def console_routes(
         BULK_URL: bulk.confirm,
         "/ops/bulk/{id:str}": bulk.progress,
         "/ops/causes/{id:str}/mend": bulk.mend,
+        ATTRIBUTION_URL: AttributionPage(console),
         AUDIT_URL: AuditPage(console),
     }
     post_routes: dict[str, PageHandler] = {

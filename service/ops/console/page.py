@@ -35,6 +35,7 @@ from service.ops.console.lead_form import can_edit_leads
 from service.ops.console.onboarding import SampleCommand, build_sample_commands
 from service.ops.console.status_bar import StatusBar, build_status_bar
 from service.ops.console.urls import (
+    ATTRIBUTION_URL,
     AUDIT_URL,
     HOME_URL,
     IN_PROGRESS,
@@ -319,6 +320,7 @@ def _nav_links(request: ConsoleRequest, quarantined: int) -> list[NavLink]:
         NavLink(HOME_URL, "Overview", path == HOME_URL),
         NavLink(LEADS_URL, "Leads", in_leads and not in_quarantine),
         NavLink(states_url(State.QUARANTINED), "Quarantine", in_quarantine, quarantined),
+        NavLink(ATTRIBUTION_URL, "Attribution", path == ATTRIBUTION_URL),
         NavLink(AUDIT_URL, "Audit", path == AUDIT_URL),
     ]
 

@@ -270,6 +270,20 @@ def column_chart(
     return _CHART.format("columns", width, height, label, Markup("").join(bars))
 
 
+def outcome_bar(parts: Sequence[tuple[str, int, str]], scale: int, label: str) -> Markup:
+    """One bar of `parts` (class name, count, title); `scale` is the count at full width."""
+    width, height = 480, 16
+    left, bars = 0.0, []
+    for kind, count, title in parts:
+        broad = count / max(scale, 1) * width
+        if count > 0:
+            # A single lead of thousands is still seen.
+            visible = max(round(broad - 1, 1), 1.5)
+            bars.append(_TITLED_BAR.format(kind, round(left, 1), 0, visible, height, title))
+        left += broad
+    return _CHART.format("outcomes", width, height, label, Markup("").join(bars))
+
+
 def share_bar(parts: Sequence[tuple[str, int]], label: str) -> Markup:
     """One bar divided among `parts` (class name and count); small shares stay visible."""
     parts = [(kind, count) for kind, count in parts if count > 0]

@@ -14,6 +14,7 @@ from worker.contract import WORKING, State
 
 HOME_URL = "/ops"
 LEADS_URL = "/ops/leads"
+ATTRIBUTION_URL = "/ops/attribution"
 AUDIT_URL = "/ops/audit"
 BULK_URL = "/ops/bulk"
 SIGN_IN_URL = "/ops/sign-in"

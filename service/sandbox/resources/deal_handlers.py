@@ -1,4 +1,4 @@
-"""Deals that leads become: the conversion of a lead, its status, and the list of deals."""
+"""Deals that leads become: the conversion of a lead, its status, the lists, won and lost."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from typing import Any
 
 from service.sandbox.account.company import Company, OperationResult, format_seconds
 from service.sandbox.account.field_values import CUSTOM_FIELD_KEY
-from service.sandbox.account.stock import DEFAULT_CURRENCY
-from service.sandbox.api_errors import OBJECT_NOT_FOUND, ApiError, not_found
+from service.sandbox.account.stock import DEAL_FIELDS, DEFAULT_CURRENCY
+from service.sandbox.api_errors import OBJECT_NOT_FOUND, ApiError, invalid_value, not_found
 from service.sandbox.request_validation import ValidCall
-from service.sandbox.resources.contact_resource import filter_by_ids, select_fields
+from service.sandbox.resources.contact_resource import (
+    filter_by_ids,
+    merge_custom_fields,
+    select_fields,
+)
 from service.sandbox.resources.paging import (
     filter_by_update_time,
     page_by_cursor,
@@ -17,15 +21,43 @@ from service.sandbox.resources.paging import (
 )
 
 Record = dict[str, Any]
+STATUSES = ("open", "won", "lost")
 FILTERS = ("owner_id", "person_id", "org_id", "pipeline_id", "stage_id")
 
 
 def list_deals(call: ValidCall, company: Company) -> OperationResult:
     """Deals that are not archived, of any status unless `status` says otherwise."""
+    return _list_deals(call, company, archived=False)
+
+
+def list_archived(call: ValidCall, company: Company) -> OperationResult:
+    """Archived deals, likewise."""
+    return _list_deals(call, company, archived=True)
+
+
+def update_deal(call: ValidCall, company: Company) -> OperationResult:
+    """Change the fields that the body names; a deal that is won or lost is closed then."""
+    deal, body = company.store.deals.require(call.path["id"], "Deal"), call.body
+    if (status := body.get("status", deal["status"])) not in STATUSES:
+        raise invalid_value(f'"status" must be one of [{", ".join(STATUSES)}]')
+    company.require_user(body.get("owner_id"), "owner_id")
+    company.require_currency(body.get("currency") or deal["currency"])
+    now = format_seconds(company.now())
+    changed = deal | body | {"update_time": now}
+    changed["custom_fields"] = merge_custom_fields(deal["custom_fields"], body, DEAL_FIELDS)
+    if status != deal["status"]:
+        changed |= {"close_time": None, "won_time": None, "lost_time": None}
+        if status != "open":
+            changed |= {"close_time": now, f"{status}_time": now}
+    return OperationResult(company.store.deals.put(changed))
+
+
+def _list_deals(call: ValidCall, company: Company, *, archived: bool) -> OperationResult:
     query = call.query
     refuse_saved_filter(query)
     table = company.store.deals
     deals = table.find_by("person_id", query["person_id"]) if "person_id" in query else list(table)
+    deals = [deal for deal in deals if deal["is_archived"] is archived and not deal["is_deleted"]]
     for field in FILTERS:
         if field in query:
             deals = [deal for deal in deals if deal[field] == query[field]]

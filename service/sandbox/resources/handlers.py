@@ -61,4 +61,6 @@ HANDLERS: dict[str, Handler] = {
     "person_fields.list": field_handlers.list_person_fields,
     "person_fields.get": field_handlers.get_person_field,
     "deals.list": deal_handlers.list_deals,
+    "deals.archived": deal_handlers.list_archived,
+    "deals.update": deal_handlers.update_deal,
 }

@@ -30,6 +30,11 @@ for _, memory in ipairs(args.memories or {}) do
 end
 if mark then redis.call('HSET', mark, 'submission:' .. id, '') end
 
+-- Figures about campaigns outlive the retention, because they say nothing of a person; but what leads to an erased person goes.
+if mark then
+  for _, key in ipairs({ K.attribution, K.outcomes, K.outcomes_next }) do redis.call('HDEL', key, id) end
+end
+
 leave_person_queues(id)
 redis.call('ZREM', K.due, id)
 redis.call('ZREM', K.leases, id)
