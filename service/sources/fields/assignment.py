@@ -50,6 +50,7 @@ CHOICE_KINDS = frozenset(
 MIN_QUESTION_SPACES = 4
 # An address, a link or a number alone is no message.
 _ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
+# An area code in a field of its own.
 _AREA_CODE = re.compile(r"\(?[0-9]{2,5}\)?")
 # A part of a phone number.
 _PHONE_PART = re.compile(r"\+?[0-9]{1,4}")
@@ -65,7 +66,7 @@ _FULL_NAME = re.compile(
 )
 
 
-class Choice(Struct, frozen=True):
+class Choice(Struct, frozen=True, gc=False):
     """A value for a field of the lead, and why; `index` is that of the payload's field.
 
     `is_whole`: the payload's value says no more than this, so it need not stay an answer.

@@ -11,7 +11,7 @@ from service.sources.request import Outcome
 from service.sources.schema import PathCondition
 
 
-class PayloadField(Struct, frozen=True, kw_only=True):
+class PayloadField(Struct, frozen=True, kw_only=True, gc=False):
     """One value of a payload, and what may say which canonical field it is.
 
     `path` is where it is in the whole payload. `name_path` holds the names by which it is
