@@ -71,9 +71,12 @@ def test_everything() -> None:
 
 
 def test_bare_leads() -> None:
-    """Only the necessary calls are planned: by phone without an e-mail, no search by name."""
+    """Only the necessary calls are planned: a phone alone is searched in all its forms, a name not
+    at all.
+    """
     assert [call["path"].split("&")[0] for call in calls(Lead(phone="+49151", name="Ann"))] == [
         "/api/v2/persons/search?term=%2B49151",
+        "/api/v2/persons/search?term=151",
         "/api/v2/persons",
         "/v1/leads",
     ]

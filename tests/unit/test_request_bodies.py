@@ -15,7 +15,7 @@ from worker.pipedrive.request_bodies import (
     organization_body,
     organization_search,
     person_body,
-    person_search,
+    person_searches,
 )
 
 FULL = Lead(
@@ -118,11 +118,35 @@ def test_others() -> None:
     assert organization_body("Acme", ResolvedNames()) == {"name": "Acme"}
     assert note_body("<p>Hi</p>", lead_id="uuid") == {"content": "<p>Hi</p>", "lead_id": "uuid"}
     assert organization_search("Acme") == {"term": "Acme", "fields": "name", "exact_match": True}
-    by_email = {"term": "a@b.example", "fields": "email", "exact_match": True}
-    assert person_search(PersonPlan(name="A", email="a@b.example", phone="+1")) == by_email
-    assert person_search(PersonPlan(name="A", phone="+1")) == {
-        "term": "+1",
-        "fields": "phone",
-        "exact_match": True,
-    }
-    assert person_search(PersonPlan(name="A")) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "searches"),
+    [
+        ({"email": "a@b.example", "phone": "+491711234567"}, ["a@b.example"]),
+        ({"phone": "+491711234567"}, ["+491711234567", "171 1234567"]),
+        ({"phone": "0171/1234567"}, ["0171/1234567", "171 1234567"]),
+        ({"phone": "0"}, ["0"]),
+        (
+            {"email": "a@b.example", "phone": "+12125551234", "match": ("email", "phone")},
+            ["a@b.example", "212 555 1234"],
+        ),
+        (
+            {"email": "a@b.example", "phone": "+12125551234", "match": ("phone", "email")},
+            ["212 555 1234", "a@b.example"],
+        ),
+        (
+            {"email": "a@b.example", "phone": "+12125551234", "match": ("phone",)},
+            ["+12125551234", "212 555 1234"],
+        ),
+        ({"email": "a@b.example", "match": ("email", "phone")}, ["a@b.example"]),
+        ({"phone": "+12125551234", "match": ("email",)}, []),
+        ({}, []),
+    ],
+)
+def test_searches_of_a_person(given: dict[str, Any], searches: list[str]) -> None:
+    """A person is searched at most twice, a phone also by the groups of digits of all its forms."""
+    searched = person_searches(PersonPlan(name="A", **given))
+    assert [query["term"] for _, query in searched] == searches
+    assert all(query["fields"] == kind for kind, query in searched)
+    assert all(query["exact_match"] is (query["term"] in given.values()) for _, query in searched)

@@ -14,6 +14,7 @@ from worker.lead.plan import LeadPlan
 from worker.lead.settings import LeadMapping
 from worker.ledger import Ledger, Record
 from worker.ledger.contact_cache import ContactCache
+from worker.ledger.identifiers import PersonIdentity, person_identities
 from worker.metrics import Meter
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata_cache import MetadataCache
@@ -59,9 +60,9 @@ class DeliveryRun:
         self.note_id = self.record.note_id
 
     @property
-    def identity(self) -> tuple[str, str] | None:
-        """How the person is identified: (`email` or `phone`, normalised value)."""
-        return person_identity(self.lead)
+    def identities(self) -> tuple[PersonIdentity, ...]:
+        """How the person is identified, in the order in which they are looked for."""
+        return person_identities(self.lead, self.plan.person.match if self.plan.person else None)
 
     @property
     def lookup_before(self) -> float | None:
@@ -100,15 +101,6 @@ class DeliveryRun:
     def record_attempt(self, step: str, outcome: str, detail: str | None = None) -> None:
         """Add a decision to the attempts of this delivery."""
         self.attempts.append(Attempt(at=self.clock(), step=step, outcome=outcome, detail=detail))
-
-
-def person_identity(lead: Lead) -> tuple[str, str] | None:
-    """Return (`email` or `phone`, normalised value) of a lead; None if it has neither."""
-    if lead.email:
-        return "email", lead.email.casefold()
-    if lead.phone:
-        return "phone", "".join(sign for sign in lead.phone if sign.isdigit() or sign == "+")
-    return None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import structlog
 
 from worker.contract import Attempt, Lead, State
 from worker.delivery import steps, unknown_outcome
-from worker.delivery.context import DeliveryContext, DeliveryRun, person_identity
+from worker.delivery.context import DeliveryContext, DeliveryRun
 from worker.delivery.fetch import Fetcher, FetchResult
 from worker.delivery.outcome import DeliveryOutcome
 from worker.delivery.resolve import resolve_names
@@ -23,8 +23,10 @@ from worker.delivery.unknown_outcome import settle_announced_create
 from worker.erasure.erasure import erase_if_marked
 from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
 from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out, needs_time_zone
+from worker.lead.rules import find_match
 from worker.ledger import ClaimResult, Record
 from worker.ledger.contact_cache import normalize_name
+from worker.ledger.identifiers import PersonIdentity, person_identities
 from worker.ledger.rollback import StoreStatus
 from worker.pipedrive.client import CallReport, Pipedrive
 from worker.queue.leases import LEASE_SECONDS, Lease
@@ -165,16 +167,30 @@ class Delivery:
 
     def _claim(self, record: Record, token: str) -> ClaimResult:
         account = self._context.ledger.account
-        identity = person_identity(record.lead) if record.lead else None
+        # By kind, so that all submissions join the queues in the same order.
+        identities = sorted(self._identities(record))
+        person_queue, phone_queue = [
+            *(account.person_queue(*identity) for identity in identities),
+            "",
+            "",
+        ][:2]
         company = normalize_name(record.lead.company) if record.lead and record.lead.company else ""
         return self._context.ledger.claim(
             record.id,
             token,
             LEASE_SECONDS,
-            person_queue=account.person_queue(*identity) if identity else "",
+            person_queue=person_queue,
+            phone_queue=phone_queue,
             organization_queue=account.person_queue("organization", company) if company else "",
             organization_key=account.organization(company) if company else "",
         )
+
+    def _identities(self, record: Record) -> tuple[PersonIdentity, ...]:
+        mapping = self._context.mappings.get(record.source)
+        if record.lead is None:
+            return ()
+        match = find_match(mapping, record.lead, record.id, record.received_at) if mapping else None
+        return person_identities(record.lead, match)
 
     def _outcome_of(self, record: Record, token: str) -> DeliveryOutcome:
         return DeliveryOutcome(

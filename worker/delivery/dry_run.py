@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from worker.causes import cause_of
 from worker.contract import Cause, Lead
-from worker.delivery.context import person_identity
 from worker.delivery.planned_steps import KnownIds, PlannedStep, describe_steps
 from worker.delivery.resolve import resolve_plan
 from worker.errors import LeadlineError, Unavailable, UnknownName
@@ -23,6 +22,7 @@ from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out, need
 from worker.lead.settings import LeadMapping
 from worker.ledger import Record
 from worker.ledger.contact_cache import ContactCache
+from worker.ledger.identifiers import person_identities
 from worker.pipedrive.metadata import MetadataKind, MetadataLookup, MetadataTable
 from worker.pipedrive.metadata_cache import decode_table
 from worker.pipedrive.request_bodies import ResolvedNames
@@ -105,8 +105,9 @@ class DryRunner:
         )
 
     def _known_ids(self, record: Record, lead: Lead, plan: LeadPlan) -> KnownIds:
-        identity = person_identity(lead)
-        person = self._contacts.find_person(*identity) if identity else None
+        identities = person_identities(lead, plan.person.match if plan.person else None)
+        cached = (self._contacts.find_person(*identity) for identity in identities)
+        person = next((each for each in cached if each is not None), None)
         return KnownIds(
             recorded_organization=record.organization_id,
             organization=(

@@ -17,7 +17,9 @@ import structlog
 from worker.contract import Result
 from worker.errors import LeadlineError
 from worker.ledger import Ledger, Record
+from worker.ledger.identifiers import is_one_of, person_identities
 from worker.pipedrive.client import Pipedrive
+from worker.pipedrive.models import contact_texts
 from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
 
@@ -125,15 +127,15 @@ def _find_leads(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
 
 
 def _find_persons(pipedrive: Pipedrive, record: Record) -> Iterator[str]:
-    """Yield the persons with the submission's e-mail that were added since it was received."""
-    email = (record.lead.email or "").casefold() if record.lead else ""
-    if not email:
+    """Yield the persons with the submission's e-mail (else phone), added since it was received."""
+    identities = person_identities(record.lead) if record.lead else ()
+    if not identities:
         return iter(())
     newest = pipedrive.persons.list_newest(since=record.received_at - CLOCK_SKEW_SECONDS)
     return (
         str(person.id)
         for person in newest
-        if email in {entry.value.casefold() for entry in person.emails}
+        if is_one_of(identities[0], contact_texts(person, identities[0][0]))
     )
 
 

@@ -13,12 +13,14 @@ import structlog
 
 from worker.causes import no_contact
 from worker.contract import Attempt, Cause, State
-from worker.delivery.context import DeliveryContext, DeliveryRun, person_identity
+from worker.delivery.context import DeliveryContext, DeliveryRun
 from worker.delivery.fetch import FetchResult
 from worker.errors import Forbidden, LeadlineError, LeaseLost, NotSent, Unauthorized, Unavailable
 from worker.fate import Abandon, Dead, Fate, ResolveAfresh, Retry, Settle, Wait, decide
 from worker.lead.plan import without_quotations
+from worker.lead.settings import MATCH_KINDS
 from worker.ledger import Record
+from worker.ledger.identifiers import person_identities
 from worker.ledger.ledger import Fact
 from worker.ledger.record import encrypt_content
 from worker.metrics import DELIVERIES, DELIVERY_SECONDS, series
@@ -224,8 +226,7 @@ class DeliveryOutcome:
         lead = self.record.lead
         if lead is None:
             return
-        identity = person_identity(lead)
-        if identity:
+        for identity in person_identities(lead, MATCH_KINDS):
             self.context.contacts.forget_person(*identity)
         if lead.company:
             self.context.contacts.forget_organization(lead.company)

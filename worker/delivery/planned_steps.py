@@ -25,9 +25,10 @@ from worker.pipedrive.request_bodies import (
     organization_body,
     organization_search,
     person_body,
-    person_search,
+    person_searches,
 )
 
+_KIND_WORDS = {"email": "e-mail", "phone": "phone"}
 PERSON, ORGANIZATION, LEAD = "{person.id}", "{organization.id}", "{lead.id}"
 
 
@@ -139,13 +140,14 @@ def _describe_person(
         return PlannedStep("person", "none", text), []
     body = person_body(person, names, organization_id=organization)
     create = _create(calls.PERSONS_ADD, body)
-    query = person_search(person)
-    if query is None:
+    searches = person_searches(person)
+    if not searches:
         text = "created: there is neither e-mail nor phone to search by"
         return _step("person", "create", text, [create])
-    by = "e-mail" if person.email else "phone"
-    text = f"searched by {by}, and created if nobody has it"
-    return _step("person", "search", text, [_search(calls.PERSONS_SEARCH, query), create])
+    kinds = dict.fromkeys(_KIND_WORDS[kind] for kind, _ in searches)
+    text = f"searched by {', then by '.join(kinds)}, and created if nobody has it"
+    planned = [_search(calls.PERSONS_SEARCH, query) for _, query in searches]
+    return _step("person", "search", text, [*planned, create])
 
 
 def _describe_label(lead_id: str, names: ResolvedNames) -> Described:

@@ -5,6 +5,8 @@ Each step checks whether it is done already, does it if not, and records it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import structs
 
 from worker.contract import Result
@@ -12,16 +14,18 @@ from worker.delivery import unknown_outcome
 from worker.delivery.context import DeliveryRun
 from worker.errors import Gone
 from worker.ledger.contact_cache import CachedPerson, normalize_name
-from worker.pipedrive.models import PersonHit, PipedriveLead, parse_timestamp
+from worker.ledger.identifiers import PersonIdentity, is_one_of
+from worker.pipedrive.models import PipedriveLead, contact_texts, parse_timestamp
 from worker.pipedrive.request_bodies import (
     ResolvedNames,
+    SearchQuery,
     lead_body,
     lead_patch,
     note_body,
     organization_body,
     organization_search,
     person_body,
-    person_search,
+    person_searches,
 )
 
 
@@ -52,39 +56,62 @@ def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
 
 
 def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | None:
-    """Find the person in our cache, else by an exact search, else create it.
+    """Find the person in our cache, else by a search, else create it.
 
     Returns None for a lead without a person. Search hits are compared again; of several persons
     with the same e-mail (else phone) the oldest is taken, and the attempt says so.
     """
     if run.plan.person is None:
         return None
-    person = _remembered_person(run)
     if run.person_id is not None:
-        if person is None or person.person_id != run.person_id:
-            person = _remember(
-                run, run.person_id, created=run.person_created and run.lookup_before is None
-            )
-        return person
+        person = _remembered_person(run, run.person_id)
+        return person or _remember(
+            run,
+            CachedPerson(
+                person_id=run.person_id,
+                created=run.person_created and run.lookup_before is None,
+            ),
+            by=_first(run),
+        )
+    person = _find_person(run)
     if person is not None:
         run.record_facts("", person_id=person.person_id)
         return person
-    person_id = _search_person(run) or unknown_outcome.find_among_newest(run, "person")
+    person_id = unknown_outcome.find_among_newest(run, "person")
     if person_id is not None:
         run.record_facts("", person_id=person_id)
-        return _remember(run, person_id, created=False)
+        return _remember(run, CachedPerson(person_id=person_id), by=_first(run))
     body = person_body(run.plan.person, names, organization_id=run.organization_id)
     created_id = run.create("person", lambda: run.pipedrive.persons.add(body)).id
     run.record_facts("person", person_id=created_id, person_created=1)
-    return _remember(run, created_id, created=True)
+    return _remember(run, CachedPerson(person_id=created_id, created=True), by=_first(run))
 
 
-def _remembered_person(run: DeliveryRun) -> CachedPerson | None:
+def _find_person(run: DeliveryRun) -> CachedPerson | None:
+    """Find the person by each of its identities in turn: in our cache, else by a search."""
+    searches = person_searches(run.plan.person) if run.plan.person else []
+    for identity in run.identities:
+        person = _cached_person(run, identity)
+        if person is not None:
+            return _remember(run, person, by=None)
+        for kind, query in searches:
+            if kind == identity[0] and (person_id := _search_person(run, identity, query)):
+                return _remember(run, CachedPerson(person_id=person_id), by=identity)
+    return None
+
+
+def _remembered_person(run: DeliveryRun, person_id: int) -> CachedPerson | None:
+    """Return the person with this id from our cache."""
+    cached = (_cached_person(run, identity) for identity in run.identities)
+    return next((each for each in cached if each and each.person_id == person_id), None)
+
+
+def _cached_person(run: DeliveryRun, identity: PersonIdentity) -> CachedPerson | None:
     """Return the person from our cache.
 
     An entry from before Redis was set back does not know all of the person's leads.
     """
-    person = run.contacts.find_person(*run.identity) if run.identity else None
+    person = run.contacts.find_person(*identity)
     return (
         structs.replace(person, created=False)
         if person and person.restored_at != run.lease.store.restored_at
@@ -92,25 +119,46 @@ def _remembered_person(run: DeliveryRun) -> CachedPerson | None:
     )
 
 
-def _remember(run: DeliveryRun, person_id: int, *, created: bool) -> CachedPerson:
-    if run.identity:
-        run.contacts.remember_person(
-            *run.identity, person_id, created=created, restored_at=run.lease.store.restored_at
-        )
-    return CachedPerson(person_id=person_id, created=created)
+def _remember(run: DeliveryRun, person: CachedPerson, by: PersonIdentity | None) -> CachedPerson:
+    """Cache the person by the identity that found it, and by others that nobody has yet."""
+    for identity in run.identities:
+        is_free = len(run.identities) > 1 and run.contacts.find_person(*identity) is None
+        if identity == by or is_free:
+            run.contacts.remember_person(
+                *identity,
+                person.person_id,
+                created=person.created,
+                restored_at=run.lease.store.restored_at,
+            )
+            if person.lead_id is not None and person.lead_at is not None:
+                run.contacts.remember_lead(*identity, person.lead_id, person.lead_at)
+    return person
 
 
-def _search_person(run: DeliveryRun) -> int | None:
+def _first(run: DeliveryRun) -> PersonIdentity | None:
+    return next(iter(run.identities), None)
+
+
+def _identities_in_cache(run: DeliveryRun) -> Iterable[PersonIdentity]:
+    """Yield the identities by which the cache holds this delivery's person.
+
+    Of two identities one may be somebody else's, such as a shared phone.
+    """
+    for identity in run.identities:
+        person = run.contacts.find_person(*identity) if len(run.identities) > 1 else None
+        if len(run.identities) == 1 or (person and person.person_id == run.person_id):
+            yield identity
+
+
+def _search_person(run: DeliveryRun, identity: PersonIdentity, query: SearchQuery) -> int | None:
     """Return the id of the person with this e-mail (else phone).
 
-    An exact match is not always exact, so hits are compared again.
+    An exact match is not always exact, and a phone is stored as it was typed, so hits are compared
+    again.
     """
-    query = person_search(run.plan.person) if run.plan.person else None
-    if run.identity is None or query is None:
-        return None
-    kind, value = run.identity
+    kind, _ = identity
     hits = run.pipedrive.persons.search(**query)
-    matches = sorted(hit.id for hit in hits if value in _normalized_values(hit, kind))
+    matches = sorted(hit.id for hit in hits if is_one_of(identity, contact_texts(hit, kind)))
     if len(matches) > 1:
         run.record_attempt(
             "person",
@@ -118,15 +166,6 @@ def _search_person(run: DeliveryRun) -> int | None:
             f"{len(matches)} persons have this {kind}; took the oldest, {matches[0]}",
         )
     return matches[0] if matches else None
-
-
-def _normalized_values(hit: PersonHit, kind: str) -> set[str]:
-    """Return what identifies a hit, normalised as `person_identity` does it."""
-    if kind == "email":
-        return {email.casefold() for email in hit.emails}
-    return {
-        "".join(sign for sign in phone if sign.isdigit() or sign == "+") for phone in hit.phones
-    }
 
 
 def create_or_label_lead(
@@ -149,8 +188,13 @@ def _remember_adopted_lead(run: DeliveryRun, person: CachedPerson | None, lead_i
 
     An earlier attempt created it, or it was found after its create had an unknown outcome.
     """
-    if run.identity and person is not None and person.lead_id is None:
-        run.contacts.remember_lead(*run.identity, lead_id, run.record.received_at)
+    if person is not None and person.lead_id is None:
+        _remember_lead(run, lead_id, run.record.received_at)
+
+
+def _remember_lead(run: DeliveryRun, lead_id: str, added_at: float) -> None:
+    for identity in _identities_in_cache(run):
+        run.contacts.remember_lead(*identity, lead_id, added_at)
 
 
 def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | None:
@@ -159,14 +203,15 @@ def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | N
     That is the remembered lead, else, for a person that we did not create, the newest open lead.
     """
     after = run.plan.existing_since
-    if person.lead_id is not None and run.identity is not None:
+    if person.lead_id is not None:
         try:
             lead = run.pipedrive.leads.get(person.lead_id)
         except Gone:
             lead = None
         if lead is not None and not lead.is_archived:
             return lead if parse_timestamp(lead.add_time) >= after else None
-        run.contacts.forget_lead(*run.identity)
+        for identity in _identities_in_cache(run):
+            run.contacts.forget_lead(*identity)
     if person.created:
         return None
     leads = [
@@ -188,16 +233,14 @@ def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> 
     if changes:
         run.pipedrive.leads.update(lead.id, changes)
     run.record_facts("", lead_id=lead.id, result=Result.LABELLED)
-    if run.identity:
-        run.contacts.remember_lead(*run.identity, lead.id, parse_timestamp(lead.add_time))
+    _remember_lead(run, lead.id, parse_timestamp(lead.add_time))
 
 
 def _create_lead(run: DeliveryRun, names: ResolvedNames) -> None:
     body = lead_body(run.plan, names, person_id=run.person_id, organization_id=run.organization_id)
     lead_id = run.create("lead", lambda: run.pipedrive.leads.add(body)).id
     run.record_facts("lead", lead_id=lead_id, result=Result.CREATED)
-    if run.identity:
-        run.contacts.remember_lead(*run.identity, lead_id, run.clock())
+    _remember_lead(run, lead_id, run.clock())
 
 
 def add_note(run: DeliveryRun) -> None:

@@ -18,7 +18,8 @@ from worker.errors import Absent, Gone, Settling
 from worker.fate import Policy, wait_after
 from worker.lead.note import has_marker_of
 from worker.ledger.contact_cache import normalize_name
-from worker.pipedrive.models import PipedriveLead, parse_timestamp
+from worker.ledger.identifiers import is_one_of, person_identities
+from worker.pipedrive.models import PipedriveLead, contact_texts, parse_timestamp
 
 # Fields of a record, as a lookup returns them; empty if it found nothing.
 Facts = dict[str, str | int | None]
@@ -72,24 +73,14 @@ def _find_organization(run: DeliveryRun, announced_at: float) -> Facts:
 
 
 def _find_person(run: DeliveryRun, announced_at: float) -> Facts:
-    """Find the person among the newest: by e-mail, else phone, else name.
-
-    The name counts only if the lead has neither e-mail nor phone.
-    """
-    email, phone, name = (
-        run.lead.email,
-        run.lead.phone,
-        run.plan.person.name if run.plan.person else None,
-    )
+    """Find the person among the newest: by what identifies them first, else by name."""
+    planned = run.plan.person
+    identity = next(iter(run.identities or person_identities(run.lead)), None)
     for person in run.pipedrive.persons.list_newest(since=announced_at - CLOCK_SKEW_SECONDS):
-        emails = {entry.value.casefold() for entry in person.emails}
-        phones = {entry.value for entry in person.phones}
         if (
-            email.casefold() in emails
-            if email
-            else phone in phones
-            if phone
-            else person.name == name
+            is_one_of(identity, contact_texts(person, identity[0]))
+            if identity
+            else planned is not None and person.name == planned.name
         ):
             return {"person_id": person.id, "person_created": 1}
     return {}
@@ -185,7 +176,7 @@ def find_among_newest(run: DeliveryRun, step: str) -> int | None:
     if run.lookup_before is None:
         return None
     since = run.record.received_at
-    if step == "organization" or run.identity is not None:
+    if step == "organization" or run.identities:
         if run.clock() > run.lookup_before + SEARCH_LAG_SECONDS:
             return None
         since = max(since, run.lookup_before - SEARCH_LAG_SECONDS)

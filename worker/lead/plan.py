@@ -23,7 +23,7 @@ from worker.lead.money import ParsedMoney, currency_code, may_be_same, parse_mon
 from worker.lead.note import build_note
 from worker.lead.regions import find_country
 from worker.lead.rules import apply_rules
-from worker.lead.settings import LABEL_COLORS, LeadMapping, LeadSettings, Rule
+from worker.lead.settings import LABEL_COLORS, LeadMapping, LeadSettings, MatchKind, Rule
 from worker.lead.templates import (
     Template,
     TemplateContext,
@@ -216,7 +216,8 @@ class CustomFieldText(NamedTuple):
 class PersonPlan(Struct, frozen=True, kw_only=True):
     """The person to find or create.
 
-    `name` is never empty: a full name, else the e-mail, the phone or the company.
+    `name` is never empty: a full name, else the e-mail, the phone or the company. `match` says by
+    what the person is found, in order; None is by e-mail, else by phone.
     """
 
     name: str
@@ -224,6 +225,7 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
     last_name: str | None = None
     email: str | None = None
     phone: str | None = None
+    match: tuple[MatchKind, ...] | None = None
 
 
 class LeadPlan(Struct, frozen=True, kw_only=True):
@@ -291,7 +293,7 @@ def build_plan(
     country = find_country(lead.country) if lead.country else mapping.default_country
     renderer = SettingsRenderer(mapping.source, settings, lead, context, country)
     company = shorten(" ".join((lead.company or "").split())) if settings.organization else ""
-    person = _plan_person(lead, mapping.source, has_organization=bool(company))
+    person = _plan_person(lead, mapping.source, settings, has_organization=bool(company))
     window = renderer.parse_duration("existing_window", settings.existing_window)
     value, close = renderer.value(), renderer.expected_close(received_at, zone)
     plan = LeadPlan(
@@ -367,7 +369,9 @@ def leave_out(
     )
 
 
-def _plan_person(lead: Lead, source: str, *, has_organization: bool) -> PersonPlan | None:
+def _plan_person(
+    lead: Lead, source: str, settings: LeadSettings, *, has_organization: bool
+) -> PersonPlan | None:
     """Return the person; None if the lead names only an organisation.
 
     If the source writes no organisations, a lead that names only a company becomes a person of that
@@ -390,6 +394,7 @@ def _plan_person(lead: Lead, source: str, *, has_organization: bool) -> PersonPl
         last_name=lead.last_name,
         email=lead.email or None,
         phone=truncate_end(lead.phone or "", MAX_FIELD_UNITS) or None,
+        match=tuple(settings.match) if settings.match else None,
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from msgspec import structs
 
+from worker.contract import Lead
 from worker.errors import Unmappable
-from worker.lead.settings import LeadMapping, LeadSettings, Rule
-from worker.lead.templates import TemplateContext, TemplateError, check_name
+from worker.lead.settings import LeadMapping, LeadSettings, MatchKind, Rule
+from worker.lead.templates import TemplateContext, TemplateError, build_context, check_name
 
 
 def apply_rules(mapping: LeadMapping, context: TemplateContext) -> tuple[LeadSettings, int | None]:
@@ -23,6 +24,19 @@ def apply_rules(mapping: LeadMapping, context: TemplateContext) -> tuple[LeadSet
         if all(_matches(context, name, accepted, setting) for name, accepted in rule.when.items()):
             return _override(mapping.lead, rule), index
     return mapping.lead, None
+
+
+def find_match(
+    mapping: LeadMapping, lead: Lead, submission_id: str, received_at: float
+) -> list[MatchKind] | None:
+    """Return the setting `match` for this lead; the source's if its rules cannot be applied."""
+    if all(rule.match is None for rule in mapping.rules):
+        return mapping.lead.match
+    context = build_context(lead, mapping.source, submission_id, received_at)
+    try:
+        return apply_rules(mapping, context)[0].match
+    except Unmappable:
+        return mapping.lead.match
 
 
 def _matches(

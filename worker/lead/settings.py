@@ -14,6 +14,10 @@ LABEL_COLORS = Literal[
 ]
 
 
+MatchKind = Literal["email", "phone"]
+MATCH_KINDS: tuple[MatchKind, ...] = ("email", "phone")
+
+
 class ValueTemplates(Struct, frozen=True, forbid_unknown_fields=True):
     """Two templates, such as `{ amount = "{answers.budget}", currency = "EUR" }`."""
 
@@ -42,6 +46,7 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     existing: Literal["label", "new"] = "label"
     existing_window: str = "30d"
     note: bool = True
+    match: list[MatchKind] | None = None  # None: by e-mail, else by phone
     custom: dict[str, str] = field(
         default_factory=dict
     )  # field name or key, `person.` for the person's -> (t)
@@ -70,6 +75,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     existing: Literal["label", "new"] | None = None
     existing_window: str | None = None
     note: bool | None = None
+    match: list[MatchKind] | None = None
     custom: dict[str, str] | None = None
 
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from worker.contract import Lead, Raw
+from worker.lead.phone_numbers import is_same_number, phone_key
+from worker.lead.settings import MATCH_KINDS, MatchKind
 from worker.store import keys
 
 Kind = Literal["email", "phone", "id"]
 # A kind and the normalised text; `id` is the id of a submission.
 Identifier = tuple[Kind, str]
+# How a delivery identifies a person: a kind and the normalised text.
+PersonIdentity = tuple[MatchKind, str]
 
 MAX_DEPTH = 40
 MIN_PHONE_DIGITS = 5
@@ -63,11 +67,35 @@ def lead_identifiers(lead: Lead) -> set[Identifier]:
     return {(kind, normalize(kind, text)) for kind, text in values if text}
 
 
+def person_identities(
+    lead: Lead, match: Sequence[MatchKind] | None = None
+) -> tuple[PersonIdentity, ...]:
+    """How the lead's person is identified, in the order in which they are looked for.
+
+    `match` is the source's setting; without it an e-mail counts, and a phone only where there is no
+    e-mail.
+    """
+    texts = {
+        "email": normalize("email", lead.email or ""),
+        "phone": phone_key(lead.phone or ""),
+    }
+    given: list[PersonIdentity] = [
+        (kind, texts[kind]) for kind in match or MATCH_KINDS if texts[kind]
+    ]
+    return tuple(given if match else given[:1])
+
+
+def is_one_of(identity: PersonIdentity, texts: Iterable[str]) -> bool:
+    """Whether one of the e-mails (else phones) of a person is this one, however it is written."""
+    kind, value = identity
+    if kind == "phone":
+        return any(is_same_number(value, text) for text in texts)
+    return any(normalize(kind, text) == value for text in texts)
+
+
 def cached_person_keys(lead: Lead) -> list[str]:
-    """The cache keys under which a delivery of this lead stores the person."""
-    email = [keys.DEFAULT_ACCOUNT.person("email", lead.email.casefold())] if lead.email else []
-    digits = "".join(sign for sign in lead.phone or "" if sign.isdigit() or sign == "+")
-    return email + ([keys.DEFAULT_ACCOUNT.person("phone", digits)] if digits else [])
+    """The cache keys under which a delivery of this lead may store the person."""
+    return [keys.DEFAULT_ACCOUNT.person(*who) for who in person_identities(lead, MATCH_KINDS)]
 
 
 def _read(text: str) -> set[Identifier]:

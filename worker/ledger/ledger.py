@@ -122,12 +122,14 @@ class Ledger(RecordReader):
         lease_seconds: float,
         *,
         person_queue: str = "",
+        phone_queue: str = "",
         organization_queue: str = "",
         organization_key: str = "",
     ) -> ClaimResult:
         """Leases the submission to `token`, or says why not.
 
-        The queues are keys of `Account.person_queue`; an organisation that is cached under
+        The queues are keys of `Account.person_queue`; `phone_queue` is a second one of the person,
+        for sources that match by e-mail and by phone. An organisation that is cached under
         `organization_key` needs no queue.
         """
         reply = self._scripts.run(
@@ -136,6 +138,7 @@ class Ledger(RecordReader):
             token=token,
             lease_seconds=lease_seconds,
             person_queue=person_queue or None,
+            phone_queue=phone_queue or None,
             organization_queue=organization_queue or None,
             organization_key=organization_key or None,
             version=self.version,

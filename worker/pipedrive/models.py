@@ -10,7 +10,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from types import UnionType
-from typing import Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 from msgspec import Struct, field
@@ -150,6 +160,12 @@ class PersonHit(Struct, frozen=True, kw_only=True):
     name: str | None = None
     emails: list[str] = field(default_factory=list)
     phones: list[str] = field(default_factory=list)
+
+
+def contact_texts(person: Person | PersonHit, kind: Literal["email", "phone"]) -> list[str]:
+    """Return the e-mails or phones of a person as they were typed."""
+    entries = person.emails if kind == "email" else person.phones
+    return [entry if isinstance(entry, str) else entry.value for entry in entries]
 
 
 class Organization(Struct, frozen=True, kw_only=True):

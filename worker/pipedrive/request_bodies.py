@@ -7,15 +7,19 @@ placeholders instead of ids. Absent values are left out, never sent as null.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from msgspec import Struct, field
 
 from worker.contract import Json
+from worker.lead.phone_numbers import search_words
 from worker.lead.plan import LeadPlan, PersonPlan
+from worker.lead.settings import MATCH_KINDS, MatchKind
 
 # A number or UUID from Pipedrive; in a preview, the name or placeholder that stands for it.
 Id = int | str
+# The shortest term of a search that is not exact.
+MIN_TERM_CHARS = 2
 
 
 class ResolvedNames(Struct, frozen=True, kw_only=True):
@@ -58,11 +62,31 @@ def organization_search(name: str) -> SearchQuery:
     return {"term": name, "fields": "name", "exact_match": True}
 
 
-def person_search(person: PersonPlan) -> SearchQuery | None:
-    """Search by e-mail, else by phone; None for a person with neither."""
-    if person.email:
-        return {"term": person.email, "fields": "email", "exact_match": True}
-    return {"term": person.phone, "fields": "phone", "exact_match": True} if person.phone else None
+class PersonSearch(NamedTuple):
+    """A search for a person, and by what its hits are compared."""
+
+    kind: MatchKind
+    query: SearchQuery
+
+
+def person_searches(person: PersonPlan) -> list[PersonSearch]:
+    """Return the searches for a person, in order and at most two; none without e-mail and phone.
+
+    Pipedrive stores phones as they were typed, so a phone is searched by the groups of digits that
+    all its forms contain; where it is all there is, as it stands first.
+    """
+    given = [kind for kind in person.match or MATCH_KINDS if getattr(person, kind)]
+    kinds = given if person.match else given[:1]
+    searches = []
+    for kind in kinds:
+        term = getattr(person, kind)
+        exact = PersonSearch(kind, {"term": term, "fields": kind, "exact_match": True})
+        if kind == "email" or kinds == ["phone"]:
+            searches.append(exact)
+        if kind == "phone" and len(words := search_words(term)) >= MIN_TERM_CHARS:
+            query: SearchQuery = {"term": words, "fields": kind, "exact_match": False}
+            searches.append(PersonSearch(kind, query))
+    return searches
 
 
 def organization_body(name: str, names: ResolvedNames) -> Json:

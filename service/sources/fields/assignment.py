@@ -18,7 +18,6 @@ from service.sources.fields.emails import parse_address
 from service.sources.fields.owners import CONTACT, NAMES, PERSONAL, Owner, Ownership
 from service.sources.fields.phones import (
     is_plain_number,
-    is_same_number,
     looks_like_phone,
     parse_dial_code,
     parse_phone,
@@ -30,6 +29,7 @@ from service.sources.languages.vocabulary import vocabulary
 from service.sources.payload.event import PayloadField
 from service.sources.payload.tree import Tree, text_of
 from worker.lead.money import parse_money
+from worker.lead.phone_numbers import is_same_number
 
 # How much each part of a person weighs when several owners compete to be the lead.
 WEIGHTS = {"email": 4, "phone": 3, "name": 3, "first_name": 2, "last_name": 2, "job_title": 1}

@@ -10,13 +10,13 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 
 from service.sources.fields.effort import Effort
 from service.sources.fields.text import clean_line
+from worker.lead.phone_numbers import split_extension
 
 MAX_PHONE_CHARS = 64
 MIN_PHONE_DIGITS, MAX_PHONE_DIGITS = 5, 30
 # The longest number in E.164; longer ones are two numbers, or none.
 MAX_E164_DIGITS = 15
 MAX_WORDS_BESIDE = 4
-MAX_EXTENSION_CHARS = 40
 # National numbers with more digits are so rare that a country code is likelier.
 MAX_NATIONAL_DIGITS = 11
 
@@ -24,11 +24,6 @@ _DIGIT = re.compile(r"\d")
 _SCHEME = re.compile(
     r"^\s*(?:(?:tel|phone|p|ph|t|m|mob|mobile|cell|call|whatsapp|wa|sms|callto|tel(?:e)?fon|fon|handy)"
     r"\s*[.:]\s*(?://)?|https?://wa\.me/)+",
-    re.IGNORECASE,
-)
-_EXTENSION = re.compile(
-    r"[\s,;(-]*(?:ext(?:ension|n)?|x|dw|durchwahl|app|poste|int(?:erno)?|anexo|ramal|toestel|wew|доб)"
-    r"[\s.:]*#?\s*(\d{1,7})\)?\s*$|\s*[#]\s*(\d{1,7})\s*$|;ext=(\d{1,7})$",
     re.IGNORECASE,
 )
 _NUMBER_NOTATION = re.compile(r"\d+(?:[.,]\d+)?[eE]\+?\d{1,2}|\d{5,15}\.0+")
@@ -77,10 +72,7 @@ def parse_phone(text: str) -> str | None:
     remark = _REMARK.sub(" ", typed)
     if len(_DIGIT.findall(remark)) > MIN_PHONE_DIGITS:
         typed = remark.strip()
-    extension = ""
-    if match := _EXTENSION.search(typed, max(0, len(typed) - MAX_EXTENSION_CHARS)):
-        extension = f" ext. {match[1] or match[2] or match[3]}"
-        typed = typed[: match.start()]
+    typed, extension = split_extension(typed)
     typed = _first_number(typed)
     typed = _BRACKETED_CODE.sub(r"+\1 ", typed)
     if any(character.isalpha() for character in typed):
@@ -98,7 +90,9 @@ def parse_phone(text: str) -> str | None:
         return None
     digits = len(_DIGIT.findall(typed))
     is_number = len(typed) <= MAX_PHONE_CHARS and MIN_PHONE_DIGITS <= digits <= MAX_PHONE_DIGITS
-    return typed.strip() + extension if is_number else None
+    if not is_number:
+        return None
+    return f"{typed.strip()} ext. {extension}" if extension else typed.strip()
 
 
 def looks_like_phone(text: str) -> bool:
@@ -131,14 +125,6 @@ def to_e164(
     if effort and not effort.take():
         return typed
     return _parse_e164(_FOREIGN_PREFIX.sub("+", typed) if is_foreign else typed, typed, region)
-
-
-def is_same_number(national: str, international: str) -> bool:
-    """Whether a number with a country code is the same as one without."""
-    digits = "".join(_DIGIT.findall(national)).lstrip("0")
-    return len(digits) >= MIN_PHONE_DIGITS and "".join(_DIGIT.findall(international)).endswith(
-        digits
-    )
 
 
 def parse_dial_code(text: str) -> str | None:

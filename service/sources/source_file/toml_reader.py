@@ -252,6 +252,8 @@ def _describe_one(hint: object) -> str:
 def _describe_several(hint: object) -> str:
     if get_origin(hint) is list:
         return f"lists of {_describe_several(get_args(hint)[0])}"
+    if get_origin(hint) is Literal:
+        return " and ".join(map(str, get_args(hint)))
     words = [
         "tables" if _find_struct([member]) else _TYPE_WORDS.get(member, ("", "values"))[1]
         for member in _union_members(hint)

@@ -238,7 +238,13 @@ def check_lead(values: dict[str, Any], path: Path, faults: FaultCollector) -> No
     for at, name in enumerate(values.get("labels") or []):
         if not name.strip():
             faults.add((*path, "labels", at), "the name of a label", name)
+    _check_match(values.get("match"), (*path, "match"), faults)
     _check_times(values, path, faults)
+
+
+def _check_match(match: list[str] | None, path: Path, faults: FaultCollector) -> None:
+    if match is not None and (not match or len(set(match)) < len(match)):
+        faults.add(path, '"email", "phone" or both, each once', match)
 
 
 def _check_times(values: dict[str, Any], path: Path, faults: FaultCollector) -> None:

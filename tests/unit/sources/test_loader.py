@@ -442,6 +442,30 @@ def test_defaults_of_all_sources() -> None:
             "unknown field",
         ),
         (
+            "[sources.x.lead]\nmatch = ['mail']",
+            "leadline.toml:2 sources.x.lead.match",
+            "a list of email and phone",
+            "mail",
+        ),
+        (
+            "[sources.x.lead]\nmatch = []",
+            "leadline.toml:2 sources.x.lead.match",
+            '"email", "phone" or both',
+            "[]",
+        ),
+        (
+            "[pipedrive]\nmatch = ['email', 'email']\n[sources.x]",
+            "leadline.toml:2 pipedrive.match",
+            '"email", "phone" or both',
+            "email",
+        ),
+        (
+            "[[sources.x.rules]]\nwhen = { utm_source = 'a' }\nmatch = ['phone', 'phone']",
+            "leadline.toml:3 sources.x.rules[1].match",
+            '"email", "phone" or both',
+            "phone",
+        ),
+        (
             "[[sources.x.rules]]\nlabels = ['a']",
             "leadline.toml:1 sources.x.rules[1]",
             "the key when",

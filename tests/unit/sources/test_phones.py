@@ -8,7 +8,6 @@ import pytest
 
 from service.sources.fields.effort import Effort
 from service.sources.fields.phones import (
-    is_same_number,
     looks_like_phone,
     parse_dial_code,
     parse_phone,
@@ -233,17 +232,3 @@ def test_numbers_of_json() -> None:
     assert lead_of(json_post({"phone": 4.91701234567e11, "country": "DE"})).phone == (
         "+491701234567"
     )
-
-
-@pytest.mark.parametrize(
-    ("national", "international", "is_same"),
-    [
-        ("0170 1234567", "+491701234567", True),
-        ("170-1234567", "0049 170 1234567", True),
-        ("0170 1234568", "+491701234567", False),
-        ("67", "+491701234567", False),
-    ],
-)
-def test_the_same_number(national: str, international: str, is_same: bool) -> None:
-    """A number is the same with and without its country's code, but not by a few last digits."""
-    assert is_same_number(national, international) is is_same

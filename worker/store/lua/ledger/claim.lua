@@ -1,5 +1,5 @@
 -- A worker asks for a submission. Replies {result}; `claimed` means it is leased to `token`.
--- Arguments: id, token, lease_seconds, person_queue and organization_queue (keys; absent if the lead names none), organization_key
+-- Arguments: id, token, lease_seconds, person_queue, phone_queue and organization_queue (keys; absent if the lead names none), organization_key
 -- (of the cached organisation), version (the newest that the worker knows).
 
 local id = args.id
@@ -39,7 +39,7 @@ if gate[1] then
 end
 
 -- Deliveries for one person go one after another, because Pipedrive never deduplicates and its search lags. Every submission joins
--- the queues in the same order (person, organisation), so two submissions cannot wait for each other.
+-- the queues in the same order (person, phone, organisation), so two submissions cannot wait for each other.
 local function is_first(queue)
   for _ = 1, 1000 do
     local head = redis.call('LINDEX', queue, 0)
@@ -69,7 +69,7 @@ end
 
 local organization_queue = args.organization_queue
 if args.organization_key and redis.call('EXISTS', args.organization_key) == 1 then organization_queue = nil end
-if not (join(args.person_queue) and join(organization_queue)) then
+if not (join(args.person_queue) and join(args.phone_queue) and join(organization_queue)) then
   wait(id, now + K.person_queue_seconds, 'person-queue', 'worker', '')
   return { 'in-person-queue' }
 end

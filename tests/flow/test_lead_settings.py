@@ -1,0 +1,164 @@
+"""What a source may ask of its leads beyond the defaults: each with its effect and its price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.flow.conftest import TOKEN, Account, Pipeline
+from tests.polling import eventually
+from worker.contract import Result, State
+
+PHONE = "+491711234567"
+
+
+def post(account: Account, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = account.http.post(path, json=body, headers={"x-api-token": TOKEN})
+    return dict(answer.raise_for_status().json()["data"])
+
+
+def add_person(account: Account, **body: Any) -> int:
+    """Add a person to the account by hand, and wait until the search knows them."""
+    person = post(account, "/api/v2/persons", {"name": "Ada", **body})
+    kind = "email" if body.get("emails") else "phone"
+    [entry] = body[f"{kind}s"]
+
+    def is_indexed() -> bool:
+        query = {"term": entry["value"], "fields": kind, "exact_match": "true"}
+        answer = account.http.get(
+            "/api/v2/persons/search", params=query, headers={"x-api-token": TOKEN}
+        )
+        hits = answer.raise_for_status().json()["data"]["items"]
+        return person["id"] in [hit["item"]["id"] for hit in hits]
+
+    assert eventually(is_indexed)
+    return int(person["id"])
+
+
+def person_of(account: Account, person_id: int | None) -> dict[str, Any]:
+    [person] = [person for person in account.persons if person["id"] == person_id]
+    return person
+
+
+def spend(pipeline: Pipeline, account: Account, **fields: Any) -> int:
+    """Deliver a lead and return the tokens that it cost."""
+    before = account.tokens()
+    assert pipeline.accept_and_deliver(**fields).state is State.DELIVERED
+    return account.tokens() - before
+
+
+def warm(pipeline: Pipeline) -> None:
+    """Read the account's names, so that they are no part of a later price."""
+    pipeline.accept_and_deliver(email="warm@example.com")
+
+
+STORED = (
+    "+491711234501",
+    "+49 171 1234502",
+    "+49\u00a0171\u00a01234503",
+    "+49 (0)171 1234504",
+    "00491711234505",
+    "0049 171 1234506",
+    "01711234507",
+    "0171 1234508",
+    "0171/1234509",
+    "+49 171 1234510 ext. 5",
+)
+
+
+def test_a_phone_is_found_however_it_is_stored(pipeline: Pipeline, account: Account) -> None:
+    """A phone that is all there is finds the person in E.164, with 00, nationally, with blanks."""
+    persons = [
+        post(account, "/api/v2/persons", {"name": "Ada", "phones": [{"value": stored}]})["id"]
+        for stored in STORED
+    ]
+    add_person(account, phones=[{"value": "+491719999999"}])
+    warm(pipeline)
+    for number, person_id in enumerate(persons, 501):
+        spent = account.tokens()
+        record = pipeline.accept_and_deliver(email=None, phone=f"+491711234{number}")
+        assert (record.person_id, record.state) == (person_id, State.DELIVERED)
+        # At most two searches, the look for open leads, and the lead.
+        assert account.tokens() - spent <= 20 + 20 + 20 + 10
+    assert len(account.persons) == len(persons) + 2
+
+
+def test_what_a_phone_costs(pipeline: Pipeline, account: Account) -> None:
+    """A new person with nothing but a phone costs one search more than one with an e-mail."""
+    warm(pipeline)
+    assert spend(pipeline, account, phone="+491711234567") == 35
+    assert spend(pipeline, account, email=None, phone="+491717654321") == 35 + 20
+
+
+def test_an_email_is_compared_without_blanks(pipeline: Pipeline, account: Account) -> None:
+    """A hit whose e-mail was stored with a blank is the same person."""
+    person_id = add_person(account, emails=[{"value": " Ada@example.com"}])
+    record = pipeline.accept_and_deliver()
+    assert (record.person_id, len(account.persons)) == (person_id, 1)
+
+
+def test_by_default_an_email_is_all_that_counts(pipeline: Pipeline, account: Account) -> None:
+    """Without `match`, a person with another e-mail is somebody else, whatever the phone."""
+    earlier = add_person(account, phones=[{"value": PHONE}])
+    record = pipeline.accept_and_deliver(phone=PHONE)
+    assert record.person_id != earlier
+
+
+@pytest.mark.parametrize("match", [["email", "phone"], ["phone", "email"], ["phone"]])
+def test_a_phone_counts_where_match_says_so(
+    match: list[Any], pipeline: Pipeline, account: Account
+) -> None:
+    """With `match`, the phone finds the person although a new e-mail was given; 20 tokens more."""
+    earlier = add_person(account, phones=[{"value": "0171 1234567"}])
+    warm(pipeline)
+    pipeline.settings(match=match, existing="new")
+    record = pipeline.accept_and_deliver(phone=PHONE)
+    assert (record.person_id, len(account.persons)) == (earlier, 2)
+    assert spend(pipeline, account, phone=PHONE) == 10
+    new = {"email": "new@example.com", "phone": "+491717654321"}
+    assert spend(pipeline, account, **new) == 35 + 20
+
+
+def test_the_order_of_match_decides(pipeline: Pipeline, account: Account) -> None:
+    """If e-mail and phone belong to two persons, the first in `match` is taken."""
+    by_phone = add_person(account, phones=[{"value": PHONE}])
+    by_email = add_person(account, emails=[{"value": "ada@example.com"}])
+    pipeline.settings(match=["phone", "email"])
+    assert pipeline.accept_and_deliver(phone=PHONE).person_id == by_phone
+    pipeline.settings(match=["email", "phone"])
+    assert pipeline.accept_and_deliver(email="ada@example.com").person_id == by_email
+    # Each is still remembered by what is theirs.
+    pipeline.settings(match=["phone"])
+    assert pipeline.accept_and_deliver(email="eve@example.com", phone=PHONE).person_id == by_phone
+
+
+def test_match_by_email_alone(pipeline: Pipeline, account: Account) -> None:
+    """With `match = ["email"]` a shared phone never makes two people one."""
+    add_person(account, phones=[{"value": PHONE}])
+    pipeline.settings(match=["email"])
+    spent = account.calls("persons.search")
+    assert pipeline.accept_and_deliver(email=None, phone=PHONE).state is State.DELIVERED
+    assert account.calls("persons.search") == spent
+    assert len(account.persons) == 2
+
+
+def test_one_person_by_phone_for_two_emails_at_once(pipeline: Pipeline, account: Account) -> None:
+    """With `match`, two new e-mails with one new phone wait for each other, and are one person."""
+    pipeline.settings(match=["email", "phone"])
+    first = pipeline.accept(phone=PHONE)
+    second = pipeline.accept(email="lovelace@example.com", phone="0049 171 1234567")
+    account.fault({"operation": "persons.add", "count": 1}, {"kind": "commit-then-drop"})
+    assert pipeline.deliver(first).state is State.WAITING
+    assert pipeline.deliver(second).reason == "person-queue"
+    done = [pipeline.deliver_later(one, 200) for one in (first, second)]
+    assert [record.result for record in done] == [Result.CREATED, Result.LABELLED]
+    assert (len(account.persons), len(account.leads)) == (1, 1)
+
+
+def test_a_phone_whose_create_was_lost_is_adopted(pipeline: Pipeline, account: Account) -> None:
+    """A person without e-mail is found among the newest by the number, however it is written."""
+    account.fault({"operation": "persons.add", "count": 1}, {"kind": "commit-then-drop"})
+    record = pipeline.accept_and_deliver(email=None, phone="0171 / 123 45 67")
+    assert pipeline.deliver_later(record.id, 200).state is State.DELIVERED
+    assert len(account.persons) == 1
