@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from service.sandbox.serve import serve_in_thread
+from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account, Pipeline
 from tests.polling import eventually
 from worker.contract import Result, State
@@ -162,3 +165,167 @@ def test_a_phone_whose_create_was_lost_is_adopted(pipeline: Pipeline, account: A
     record = pipeline.accept_and_deliver(email=None, phone="0171 / 123 45 67")
     assert pipeline.deliver_later(record.id, 200).state is State.DELIVERED
     assert len(account.persons) == 1
+
+
+# -- what is written of person and organisation
+
+
+def fields_of(account: Account, path: str, **query: str) -> dict[str, Any]:
+    answer = account.http.get(path, params=query, headers={"x-api-token": TOKEN})
+    return dict(answer.raise_for_status().json()["data"])
+
+
+DETAILS: dict[str, Any] = {
+    "person_labels": ["Hot lead", "customer"],
+    "person_visible_to": "1",
+    "organization_visible_to": "7",
+    "marketing": True,
+    "was_seen": True,
+    "custom": {
+        "organization.Address": "{answers.street}, {answers.town}",
+        "organization.website": "{website}",
+        "person.Newsletter": "{consent}",
+    },
+}
+ACME: dict[str, Any] = {
+    "company": "Acme",
+    "website": "https://acme.example",
+    "consent": True,
+    "answers": {"street": "1 High Street", "town": "Oxford"},
+}
+
+
+def test_a_new_person_and_organisation_get_all_that_is_set(
+    pipeline: Pipeline, account: Account
+) -> None:
+    """Labels, visibility, marketing status, address and website go with the creates, at no cost."""
+    pipeline.settings(**DETAILS)
+    pipeline.accept_and_deliver(email="warm@example.com")
+    spent = account.tokens()
+    record = pipeline.accept_and_deliver(**ACME)
+    assert account.tokens() - spent == 35 + 25
+    person = fields_of(
+        account, f"/api/v2/persons/{record.person_id}", include_fields="marketing_status"
+    )
+    [organization] = account.state()["organizations"]
+    assert (person["label_ids"], person["visible_to"]) == ([6, 5], 1)
+    assert person["marketing_status"] == "subscribed"
+    assert organization["visible_to"] == 7
+    assert organization["address"]["value"] == "1 High Street, Oxford"
+    assert organization["website"] == "https://acme.example"
+    assert account.leads[-1]["was_seen"] is True
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"consent": True}, "subscribed"),
+        ({"consent": False}, "no_consent"),
+        ({}, "no_consent"),
+        ({"consent": True, "email": None, "phone": PHONE}, "no_consent"),
+    ],
+)
+def test_marketing_status_follows_consent(
+    fields: dict[str, Any], status: str, pipeline: Pipeline, account: Account
+) -> None:
+    """Who consents is subscribed; without consent, or an address, the status stays as it is."""
+    pipeline.settings(marketing=True)
+    record = pipeline.accept_and_deliver(**fields)
+    path = f"/api/v2/persons/{record.person_id}"
+    assert fields_of(account, path, include_fields="marketing_status")["marketing_status"] == status
+
+
+def test_a_label_of_persons_that_is_unknown(pipeline: Pipeline, account: Account) -> None:
+    """A label that persons do not have is a dead letter that names the setting."""
+    pipeline.settings(person_labels=["Website"])
+    record = pipeline.accept_and_deliver()
+    assert record.state is State.DEAD
+    assert record.cause is not None
+    assert (record.cause.field, record.cause.setting) == (
+        "label of persons",
+        "sources.contact.lead.person_labels",
+    )
+    assert account.persons == []
+
+
+def test_who_exists_gets_what_is_missing(pipeline: Pipeline, account: Account) -> None:
+    """With `enrich`, phone, organisation, labels, status and custom fields are added once."""
+    person_id = add_person(account, emails=[{"value": "ada@example.com"}])
+    organization = post(
+        account, "/api/v2/organizations", {"name": "Acme", "website": "old.example"}
+    )
+    warm(pipeline)
+    pipeline.settings(enrich="empty", **DETAILS)
+    record = pipeline.accept_and_deliver(phone=PHONE, **ACME)
+    assert (record.person_id, record.organization_id) == (person_id, organization["id"])
+    path = f"/api/v2/persons/{person_id}"
+    person = fields_of(account, path, include_fields="marketing_status")
+    assert [phone["value"] for phone in person["phones"]] == [PHONE]
+    assert (person["org_id"], person["label_ids"]) == (organization["id"], [6, 5])
+    assert person["marketing_status"] == "subscribed"
+    assert list(person["custom_fields"].values()) == ["yes"]
+    assert (person["name"], person["visible_to"]) == ("Ada", 3)
+    [stored] = account.state()["organizations"]
+    assert stored["address"]["value"] == "1 High Street, Oxford"
+    assert (stored["website"], stored["visible_to"]) == ("old.example", 3)
+    updates = account.calls("persons.update"), account.calls("organizations.update")
+    again = spend(pipeline, account, phone="+491719999999", **ACME)
+    # The reads of person and organisation, and the label.
+    assert again == 1 + 1 + 12
+    assert (account.calls("persons.update"), account.calls("organizations.update")) == updates
+    assert person_of(account, person_id)["phones"] == person["phones"]
+
+
+def test_nobody_is_enriched_unasked(pipeline: Pipeline, account: Account) -> None:
+    """By default a person who exists stays as they are."""
+    person_id = add_person(account, emails=[{"value": "ada@example.com"}])
+    before = person_of(account, person_id)
+    pipeline.accept_and_deliver(phone=PHONE, job_title="Countess")
+    assert person_of(account, person_id) == before
+
+
+def test_a_person_by_phone_gets_their_email(pipeline: Pipeline, account: Account) -> None:
+    """A person found by phone who has no e-mail gets the one that was given."""
+    person_id = add_person(account, phones=[{"value": "0171 1234567"}])
+    pipeline.settings(match=["email", "phone"], enrich="empty")
+    assert pipeline.accept_and_deliver(phone=PHONE).person_id == person_id
+    person = person_of(account, person_id)
+    assert [email["value"] for email in person["emails"]] == ["ada@example.com"]
+    assert [phone["value"] for phone in person["phones"]] == ["0171 1234567"]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_refused_addition_stops_no_lead(
+    status: int, pipeline: Pipeline, account: Account
+) -> None:
+    """Who may not change a person still gets the lead; the attempt says what was left out."""
+    add_person(account, emails=[{"value": "ada@example.com"}])
+    pipeline.settings(enrich="empty")
+    body = {"success": False, "error": "not allowed"}
+    account.fault(
+        {"operation": "persons.update"}, {"kind": "answer", "status": status, "body": body}
+    )
+    record = pipeline.accept_and_deliver(phone=PHONE)
+    assert record.state is State.DELIVERED
+    outcomes = [(attempt.step, attempt.outcome) for attempt in pipeline.ledger.attempts(record.id)]
+    assert ("person", "left out") in outcomes
+
+
+@pytest.fixture(scope="module")
+def synced_url() -> Iterator[str]:
+    """A sandbox whose persons have the fields of contact sync."""
+    with serve_in_thread(SandboxSettings(port=0, contact_sync=True)) as url:
+        yield url
+
+
+def test_a_job_title_is_written_where_the_account_has_it(
+    pipeline: Pipeline, account: Account, synced_url: str
+) -> None:
+    """With contact sync a new person gets the job title; without, the lead flows all the same."""
+    assert pipeline.accept_and_deliver(job_title="Countess").state is State.DELIVERED
+    assert "job_title" not in account.persons[0]
+    pipeline.redis.flushdb()
+    pipeline.account = Account(synced_url)
+    pipeline.accept_and_deliver(job_title="Countess")
+    [person] = pipeline.account.persons
+    assert person["job_title"] == "Countess"

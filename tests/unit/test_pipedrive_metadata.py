@@ -89,6 +89,7 @@ class Account:
             {"id": 1, "code": "EUR", "name": "Euro", "active_flag": True},
             {"id": 2, "code": "HUF", "name": "Forint", "active_flag": False},
         ]
+        self.tags = [{"id": 5, "label": "Customer"}]
         self.requests: list[str] = []
         self.instead: dict[str, Answer] = {}
         self.delay = 0.0
@@ -127,6 +128,8 @@ class Account:
                 return ok(self.person_fields)
             case "GET /v1/currencies":
                 return ok(self.currencies)
+            case "GET /api/v2/personFields/label_ids":
+                return ok({"field_code": "label_ids", "field_type": "set", "options": self.tags})
         return httpx.Response(404, json={"success": False, "error": "not found"})
 
     def before(self, call: Call) -> None:  # noqa: ARG002 - what limits are asked

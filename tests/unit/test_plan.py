@@ -11,6 +11,7 @@ from worker.errors import Unmappable
 from worker.lead.plan import (
     CustomFieldText,
     LeadPlan,
+    OrganizationDetails,
     PersonPlan,
     PlannedValue,
     build_plan,
@@ -66,6 +67,9 @@ def test_defaults() -> None:
         "value": None,
         "expected_close": None,
         "visible_to": None,
+        "was_seen": False,
+        "organization_details": OrganizationDetails(),
+        "enrich": False,
         "custom": (),
         "country": None,
         "existing": "label",

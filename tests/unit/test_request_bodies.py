@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from worker.contract import Lead
-from worker.lead.plan import LeadPlan, PersonPlan, build_plan
+from worker.lead.plan import LeadPlan, OrganizationDetails, PersonPlan, build_plan
 from worker.lead.settings import LeadMapping, LeadSettings, ValueTemplates
 from worker.pipedrive.request_bodies import (
     ResolvedNames,
     lead_body,
     lead_patch,
+    missing_fields,
     note_body,
     organization_body,
     organization_search,
@@ -150,3 +151,80 @@ def test_searches_of_a_person(given: dict[str, Any], searches: list[str]) -> Non
     assert [query["term"] for _, query in searched] == searches
     assert all(query["fields"] == kind for kind, query in searched)
     assert all(query["exact_match"] is (query["term"] in given.values()) for _, query in searched)
+
+
+DETAILED = PersonPlan(
+    name="Ann",
+    email="ann@acme.example",
+    phone="+4915112345678",
+    job_title="Head",
+    visible_to="3",
+    marketing_status="subscribed",
+)
+
+
+def test_details_of_a_person() -> None:
+    """Visibility is a number, and a job title stands beside the built-in fields, if there is one."""
+    names = ResolvedNames(
+        person_label_ids=[5, 6, 5], person_custom={"birthday": "1815-12-10", "k": 1}
+    )
+    body = person_body(DETAILED, names, organization_id=None)
+    assert {key: body[key] for key in ("label_ids", "visible_to", "marketing_status")} == {
+        "label_ids": [5, 6],
+        "visible_to": 3,
+        "marketing_status": "subscribed",
+    }
+    assert (body["birthday"], body["custom_fields"]) == ("1815-12-10", {"k": 1})
+    assert "job_title" not in body
+    with_title = ResolvedNames(writes_job_title=True)
+    assert person_body(DETAILED, with_title, organization_id=None)["job_title"] == "Head"
+    by_custom_field = ResolvedNames(writes_job_title=True, person_custom={"job_title": "Boss"})
+    assert person_body(DETAILED, by_custom_field, organization_id=None)["job_title"] == "Boss"
+
+
+def test_details_of_an_organisation() -> None:
+    """An address is an object, as v2 takes it."""
+    details = OrganizationDetails(visible_to="7", address="1 High Street", website="acme.example")
+    assert organization_body("Acme", ResolvedNames(), details) == {
+        "name": "Acme",
+        "visible_to": 7,
+        "address": {"value": "1 High Street"},
+        "website": "acme.example",
+    }
+
+
+@pytest.mark.parametrize(
+    ("record", "missing"),
+    [
+        ({}, {"phones": ["p"], "org_id": 7, "custom_fields": {"k": 1, "m": 0}}),
+        ({"phones": [], "org_id": None, "custom_fields": {"k": "", "m": None}},
+         {"phones": ["p"], "org_id": 7, "custom_fields": {"k": 1, "m": 0}}),
+        ({"phones": ["q"], "org_id": 8, "custom_fields": {"k": 0, "m": False}}, {}),
+        ({"phones": ["q"], "org_id": 8, "custom_fields": {"k": 2}}, {"custom_fields": {"m": 0}}),
+        ({"phones": ["q"], "org_id": 8, "custom_fields": {"k": 2, "m": 2},
+          "marketing_status": "no_consent"}, {"marketing_status": "subscribed"}),
+        ({"phones": ["q"], "org_id": 8, "custom_fields": {"k": 2, "m": 2},
+          "marketing_status": "unsubscribed"}, {}),
+    ],
+)  # fmt: skip
+def test_what_is_missing(record: dict[str, Any], missing: dict[str, Any]) -> None:
+    """Only what is empty is added: never a name, an owner, a visibility or another value."""
+    body = {
+        "name": "Ann",
+        "owner_id": 4,
+        "visible_to": 3,
+        "phones": ["p"],
+        "org_id": 7,
+        "marketing_status": "subscribed",
+        "custom_fields": {"k": 1, "m": 0},
+    }
+    assert missing_fields(body, record) == missing
+
+
+def test_an_empty_address_is_missing() -> None:
+    """An address of which Pipedrive returns only empty parts is none."""
+    body = {"name": "Acme", "address": {"value": "1 High Street"}}
+    assert missing_fields(body, {"address": {"value": None, "route": ""}}) == {
+        "address": {"value": "1 High Street"}
+    }
+    assert missing_fields(body, {"address": {"value": "Oxford"}}) == {}

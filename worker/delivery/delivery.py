@@ -220,6 +220,7 @@ class Delivery:
             steps.resolve_organization(run, names)
             step = "person"
             person = steps.resolve_person(run, names)
+            steps.enrich_contacts(run, names)
             step = "lead"
             unknown_outcome.adopt_lost_work(run)
             steps.create_or_label_lead(run, person, names)

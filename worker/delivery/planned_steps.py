@@ -17,6 +17,7 @@ from worker.lead.plan import LeadPlan, PersonPlan
 from worker.pipedrive import calls
 from worker.pipedrive.calls import Call
 from worker.pipedrive.request_bodies import (
+    ONLY_WHEN_CREATED,
     Id,
     ResolvedNames,
     SearchQuery,
@@ -79,11 +80,11 @@ def describe_steps(
     """Yield each step with its calls, in the order of the delivery."""
     organization: Id | None = known_ids.recorded_organization
     if plan.organization:
-        yield _describe_organization(plan.organization, names, known_ids)
+        yield _describe_organization(plan, plan.organization, names, known_ids)
         organization = organization or known_ids.organization or ORGANIZATION
     person: Id | None = known_ids.recorded_person
     if plan.person:
-        yield _describe_person(plan.person, names, known_ids, organization)
+        yield _describe_person(plan, plan.person, names, known_ids, organization)
         person = person or known_ids.person or PERSON
     result = known_ids.result
     if known_ids.recorded_lead:
@@ -116,20 +117,50 @@ def planned_calls(plan: LeadPlan) -> list[Json]:
 Described = tuple[PlannedStep, list[PlannedCall]]
 
 
-def _describe_organization(name: str, names: ResolvedNames, known_ids: KnownIds) -> Described:
+def _describe_organization(
+    plan: LeadPlan, name: str, names: ResolvedNames, known_ids: KnownIds
+) -> Described:
+    body = organization_body(name, names, plan.organization_details)
+    may_enrich = plan.enrich and bool(body.keys() - ONLY_WHEN_CREATED)
     organization_id = known_ids.recorded_organization or known_ids.organization
     if organization_id is not None:
-        what = "none" if known_ids.recorded_organization is None else "done"
         text = f"organisation {organization_id} is known by this name"
-        return PlannedStep("organization", what, text), []
+        if known_ids.recorded_organization is not None:
+            return PlannedStep("organization", "done", text), []
+        if may_enrich:
+            return _describe_enrichment("organization", organization_id, text, body)
+        return PlannedStep("organization", "none", text), []
     search = _search(calls.ORGANIZATIONS_SEARCH, organization_search(name))
-    create = _create(calls.ORGANIZATIONS_ADD, organization_body(name, names))
+    create = _create(calls.ORGANIZATIONS_ADD, body)
     text = "searched by name, and created if there is none"
-    return _step("organization", "search", text, [search, create])
+    more = _enrichment_tokens(calls.ORGANIZATIONS_GET, calls.ORGANIZATIONS_UPDATE, create)
+    return _step("organization", "search", text, [search, create], more if may_enrich else 0)
+
+
+def _describe_enrichment(step: str, id: int, text: str, body: Json) -> Described:
+    """Describe a record that exists and gets what it lacks of `body`."""
+    read, update = (
+        (calls.PERSONS_GET, calls.PERSONS_UPDATE)
+        if step == "person"
+        else (calls.ORGANIZATIONS_GET, calls.ORGANIZATIONS_UPDATE)
+    )
+    path = update.path.format(id=id)
+    additions = {key: value for key, value in body.items() if key not in ONLY_WHEN_CREATED}
+    planned = [PlannedCall(read, path), PlannedCall(update, path, additions)]
+    return _step(step, "enrich", f"{text}, and gets what it lacks of this", planned)
+
+
+def _enrichment_tokens(read: Call, update: Call, create: PlannedCall) -> int:
+    """Return how much more it costs to enrich than to create, at most."""
+    return max(0, read.cost + update.cost - create.call.cost)
 
 
 def _describe_person(
-    person: PersonPlan, names: ResolvedNames, known_ids: KnownIds, organization: Id | None
+    plan: LeadPlan,
+    person: PersonPlan,
+    names: ResolvedNames,
+    known_ids: KnownIds,
+    organization: Id | None,
 ) -> Described:
     """Describe the step; a person without e-mail and phone is created without a search."""
     if known_ids.recorded_person is not None:
@@ -137,6 +168,9 @@ def _describe_person(
         return PlannedStep("person", "done", text), []
     if known_ids.person is not None:
         text = f"person {known_ids.person} is known by this e-mail or phone"
+        if plan.enrich:
+            body = person_body(person, names, organization_id=organization)
+            return _describe_enrichment("person", known_ids.person, text, body)
         return PlannedStep("person", "none", text), []
     body = person_body(person, names, organization_id=organization)
     create = _create(calls.PERSONS_ADD, body)
@@ -147,7 +181,8 @@ def _describe_person(
     kinds = dict.fromkeys(_KIND_WORDS[kind] for kind, _ in searches)
     text = f"searched by {', then by '.join(kinds)}, and created if nobody has it"
     planned = [_search(calls.PERSONS_SEARCH, query) for _, query in searches]
-    return _step("person", "search", text, [*planned, create])
+    more = _enrichment_tokens(calls.PERSONS_GET, calls.PERSONS_UPDATE, create)
+    return _step("person", "search", text, [*planned, create], more if plan.enrich else 0)
 
 
 def _describe_label(lead_id: str, names: ResolvedNames) -> Described:

@@ -103,6 +103,12 @@ def resolve_plan(
         except ValueError as error:
             left_out.append(f"The field “{name}”: {error}.")
     labels = [look_up(partial(label_id, name, f"{prefix}.labels"), name) for name in plan.labels]
+    person = plan.person
+    person_labels = [
+        look_up(partial(resolver.person_label_id, name, setting=f"{prefix}.person_labels"), name)
+        for name in (person.labels if person else ())
+    ]
+    has_job_title = person is not None and person.job_title is not None
     channel, owner = plan.channel, plan.owner
     if channel is not None:
         find_channel = partial(resolver.channel_id, channel, setting=f"{prefix}.channel")
@@ -115,6 +121,8 @@ def resolve_plan(
         owner_id=owner,
         custom=custom,
         person_custom=person_custom,
+        person_label_ids=[label for label in person_labels if label is not None],
+        writes_job_title=has_job_title and look_up(resolver.has_job_title, False),
         left_out=tuple(left_out),
         lacks_currency=lacks_currency,
     )

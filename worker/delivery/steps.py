@@ -5,22 +5,30 @@ Each step checks whether it is done already, does it if not, and records it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
-from worker.contract import Result
+from worker.contract import Json, Result
 from worker.delivery import unknown_outcome
 from worker.delivery.context import DeliveryRun
-from worker.errors import Gone
+from worker.errors import Forbidden, Gone, Invalid
 from worker.ledger.contact_cache import CachedPerson, normalize_name
 from worker.ledger.identifiers import PersonIdentity, is_one_of
-from worker.pipedrive.models import PipedriveLead, contact_texts, parse_timestamp
+from worker.pipedrive.models import (
+    Organization,
+    Person,
+    PipedriveLead,
+    contact_texts,
+    parse_timestamp,
+)
 from worker.pipedrive.request_bodies import (
+    ONLY_WHEN_CREATED,
     ResolvedNames,
     SearchQuery,
     lead_body,
     lead_patch,
+    missing_fields,
     note_body,
     organization_body,
     organization_search,
@@ -45,7 +53,7 @@ def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
             min(matches) if matches else unknown_outcome.find_among_newest(run, "organization")
         )
     if organization_id is None:
-        body = organization_body(name, names)
+        body = organization_body(name, names, run.plan.organization_details)
         organization_id = run.create(
             "organization", lambda: run.pipedrive.organizations.add(body)
         ).id
@@ -53,6 +61,55 @@ def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
     else:
         run.record_facts("", organization_id=organization_id)
     run.contacts.remember_organization(name, organization_id)
+
+
+def enrich_contacts(run: DeliveryRun, names: ResolvedNames) -> None:
+    """Add what an organisation and a person lack that existed before this submission."""
+    plan, organization_id, person_id = run.plan, run.organization_id, run.person_id
+    if not plan.enrich:
+        return
+    if plan.organization and organization_id and "organization" not in run.created_steps:
+        body = organization_body(plan.organization, names, plan.organization_details)
+        organizations = run.pipedrive.organizations
+        _add_missing(
+            run,
+            "organization",
+            body,
+            lambda: organizations.get(organization_id),
+            lambda missing: organizations.update(organization_id, missing),
+        )
+    if plan.person and person_id and not run.person_created:
+        body = person_body(plan.person, names, organization_id=organization_id)
+        status = "marketing_status" if "marketing_status" in body else None
+        persons = run.pipedrive.persons
+        _add_missing(
+            run,
+            "person",
+            body,
+            lambda: persons.get(person_id, include_fields=status),
+            lambda missing: persons.update(person_id, missing),
+        )
+
+
+def _add_missing(
+    run: DeliveryRun,
+    step: str,
+    body: Json,
+    read: Callable[[], Person | Organization],
+    update: Callable[[Json], object],
+) -> None:
+    """Read a record and add what it lacks of `body`; nothing is overwritten.
+
+    The update can safely be repeated, so it is not announced. If the credentials may not make it,
+    the lead still goes through.
+    """
+    if not body.keys() - ONLY_WHEN_CREATED:
+        return
+    try:
+        if missing := missing_fields(body, structs.asdict(read())):
+            update(missing)
+    except (Invalid, Forbidden) as error:
+        run.record_attempt(step, "left out", f"what it lacks could not be added: {error.code}")
 
 
 def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | None:

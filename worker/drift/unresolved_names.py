@@ -11,12 +11,16 @@ import structlog
 from msgspec import Struct, structs
 
 from worker.errors import LeadlineError, UnknownName
-from worker.lead.settings import LeadMapping, LeadSettings, Rule
+from worker.lead.settings import (
+    ORGANIZATION_PREFIX,
+    PERSON_PREFIX,
+    LeadMapping,
+    LeadSettings,
+    Rule,
+)
 from worker.lead.templates import TemplateContext, TemplateError, compile_template
 from worker.pipedrive.custom_fields import ENCODERS, FieldInfo
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, NameResolver
-
-PERSON_PREFIX = "person."
 
 log = structlog.get_logger("leadline.names")
 
@@ -134,7 +138,11 @@ def _uses_in(
         yield _NameUse(MetadataKind.CHANNELS, name, place("channel"))
     for name in _without_blanks([settings.owner_id]):
         yield _NameUse(MetadataKind.OWNERS, name, place("owner_id"))
+    for name in _without_blanks(settings.person_labels or []):
+        yield _NameUse(MetadataKind.PERSON_LABELS, name, place("person_labels"))
     for field, text in (settings.custom or {}).items():
+        if field.startswith(ORGANIZATION_PREFIX):
+            continue
         kind = (
             MetadataKind.PERSON_FIELDS
             if field.startswith(PERSON_PREFIX)
@@ -159,6 +167,8 @@ def _resolve(use: _NameUse, names: NameResolver) -> UnresolvedName | None:
             names.channel_id(use.name, setting=setting)
         elif use.kind is MetadataKind.OWNERS:
             names.owner_id(use.name, setting=setting)
+        elif use.kind is MetadataKind.PERSON_LABELS:
+            names.person_label_id(use.name, setting=setting)
         else:
             find = names.field if use.kind is MetadataKind.DEAL_FIELDS else names.person_field
             return _check_field(use, find(use.name, setting=setting))

@@ -23,7 +23,16 @@ from worker.lead.money import ParsedMoney, currency_code, may_be_same, parse_mon
 from worker.lead.note import build_note
 from worker.lead.regions import find_country
 from worker.lead.rules import apply_rules
-from worker.lead.settings import LABEL_COLORS, LeadMapping, LeadSettings, MatchKind, Rule
+from worker.lead.settings import (
+    LABEL_COLORS,
+    ORGANIZATION_PREFIX,
+    PERSON_PREFIX,
+    LeadMapping,
+    LeadSettings,
+    MatchKind,
+    Rule,
+    Visibility,
+)
 from worker.lead.templates import (
     Template,
     TemplateContext,
@@ -217,7 +226,8 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
     """The person to find or create.
 
     `name` is never empty: a full name, else the e-mail, the phone or the company. `match` says by
-    what the person is found, in order; None is by e-mail, else by phone.
+    what the person is found, in order; None is by e-mail, else by phone. `job_title` is written
+    where the account has a field for it.
     """
 
     name: str
@@ -226,6 +236,18 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
     email: str | None = None
     phone: str | None = None
     match: tuple[MatchKind, ...] | None = None
+    job_title: str | None = None
+    labels: tuple[str, ...] = ()
+    visible_to: Visibility | None = None
+    marketing_status: Literal["subscribed", "no_consent"] | None = None
+
+
+class OrganizationDetails(Struct, frozen=True, kw_only=True):
+    """What is written of an organisation beside its name."""
+
+    visible_to: Visibility | None = None
+    address: str | None = None
+    website: str | None = None
 
 
 class LeadPlan(Struct, frozen=True, kw_only=True):
@@ -237,9 +259,9 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     a new lead and may be None; `note_existing_html` is the note on an open lead that is labelled,
     and is set whenever the source wants notes. `left_out` are plain sentences about values that
     could not be written; `value_is_own` says that `value` comes from the lead's own amount and not
-    from an answer. `custom` holds the fields of the lead and of the person, whose texts
-    are read as they are written in `country` (a code). `matched_rule` counts
-    from 0.
+    from an answer. `custom` holds the fields of the lead and of the person, whose texts are read as
+    they are written in `country` (a code). `enrich`: a person or organisation that exists gets what
+    it lacks. `matched_rule` counts from 0.
     """
 
     source: str
@@ -256,7 +278,10 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     owner: int | str | None
     value: PlannedValue | None
     expected_close: str | None
-    visible_to: Literal["1", "3", "5", "7"] | None
+    visible_to: Visibility | None
+    was_seen: bool
+    organization_details: OrganizationDetails
+    enrich: bool
     custom: tuple[CustomFieldText, ...]
     country: str | None
     existing: Literal["label", "new"]
@@ -318,6 +343,9 @@ def build_plan(
         value=value,
         expected_close=close,
         visible_to=settings.visible_to,
+        was_seen=settings.was_seen,
+        organization_details=_plan_organization(renderer),
+        enrich=settings.enrich == "empty",
         custom=tuple(_custom_texts(renderer)),
         country=country,
         existing=settings.existing,
@@ -395,15 +423,46 @@ def _plan_person(
         email=lead.email or None,
         phone=truncate_end(lead.phone or "", MAX_FIELD_UNITS) or None,
         match=tuple(settings.match) if settings.match else None,
+        job_title=shorten(" ".join((lead.job_title or "").split())) or None,
+        labels=tuple(_unique_names(settings.person_labels)),
+        visible_to=settings.person_visible_to,
+        marketing_status=_marketing_status(lead) if settings.marketing else None,
+    )
+
+
+def _marketing_status(lead: Lead) -> Literal["subscribed", "no_consent"] | None:
+    """Return the status that the consent means; Pipedrive takes none without an e-mail.
+
+    Who gave no consent has not unsubscribed: Pipedrive lets a status be changed only once.
+    """
+    if lead.consent is None or not lead.email:
+        return None
+    return "subscribed" if lead.consent else "no_consent"
+
+
+def _plan_organization(renderer: SettingsRenderer) -> OrganizationDetails:
+    texts = {
+        name.removeprefix(ORGANIZATION_PREFIX).strip().casefold(): renderer.render_line(
+            f"custom.{name}", template
+        )
+        for name, template in renderer.settings.custom.items()
+        if name.startswith(ORGANIZATION_PREFIX)
+    }
+    return OrganizationDetails(
+        visible_to=renderer.settings.organization_visible_to,
+        address=shorten(texts.get("address", "")) or None,
+        website=shorten(texts.get("website", "")) or None,
     )
 
 
 def _custom_texts(renderer: SettingsRenderer) -> Iterable[CustomFieldText]:
     """Yield the custom fields that have a text."""
     for name, template in renderer.settings.custom.items():
+        if name.startswith(ORGANIZATION_PREFIX):
+            continue
         if text := renderer.render(f"custom.{name}", template):
             yield CustomFieldText(
-                name.removeprefix("person.").strip(), name.startswith("person."), text
+                name.removeprefix(PERSON_PREFIX).strip(), name.startswith(PERSON_PREFIX), text
             )
 
 

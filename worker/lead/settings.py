@@ -14,8 +14,15 @@ LABEL_COLORS = Literal[
 ]
 
 
+Visibility = Literal["1", "3", "5", "7"]
 MatchKind = Literal["email", "phone"]
 MATCH_KINDS: tuple[MatchKind, ...] = ("email", "phone")
+
+# Before a name in `custom`: the field is the person's, or the organisation's.
+PERSON_PREFIX = "person."
+ORGANIZATION_PREFIX = "organization."
+# The organisation's fields that may be written, in lower case.
+ORGANIZATION_FIELDS = ("address", "website")
 
 
 class ValueTemplates(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,15 +48,20 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     owner_id: int | str | None = None
     value: ValueTemplates | None = None
     expected_close: str | None = None  # duration from the submission ("30d"), date, or (t)
-    visible_to: Literal["1", "3", "5", "7"] | None = None
+    visible_to: Visibility | None = None
+    was_seen: bool = False
     organization: bool = True
+    organization_visible_to: Visibility | None = None
     existing: Literal["label", "new"] = "label"
     existing_window: str = "30d"
     note: bool = True
     match: list[MatchKind] | None = None  # None: by e-mail, else by phone
-    custom: dict[str, str] = field(
-        default_factory=dict
-    )  # field name or key, `person.` for the person's -> (t)
+    enrich: Literal["never", "empty"] = "never"
+    person_labels: list[str] = field(default_factory=list)
+    person_visible_to: Visibility | None = None
+    marketing: bool = False
+    # Field name or key -> (t); `person.` for the person's, `organization.` for the organisation's.
+    custom: dict[str, str] = field(default_factory=dict)
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,12 +82,18 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     owner_id: int | str | None = None
     value: ValueTemplates | None = None
     expected_close: str | None = None
-    visible_to: Literal["1", "3", "5", "7"] | None = None
+    visible_to: Visibility | None = None
+    was_seen: bool | None = None
     organization: bool | None = None
+    organization_visible_to: Visibility | None = None
     existing: Literal["label", "new"] | None = None
     existing_window: str | None = None
     note: bool | None = None
     match: list[MatchKind] | None = None
+    enrich: Literal["never", "empty"] | None = None
+    person_labels: list[str] | None = None
+    person_visible_to: Visibility | None = None
+    marketing: bool | None = None
     custom: dict[str, str] | None = None
 
 

@@ -47,12 +47,14 @@ CURRENCIES_LIST = Call("currencies.list", "GET", "/v1/currencies", 20)
 
 PERSONS_ADD = Call("persons.add", "POST", "/api/v2/persons", 5, create=True)
 PERSONS_GET = Call("persons.get", "GET", "/api/v2/persons/{id}", 1)
+PERSONS_UPDATE = Call("persons.update", "PATCH", "/api/v2/persons/{id}", 5)
 PERSONS_LIST = Call("persons.list", "GET", "/api/v2/persons", 10)
 PERSONS_DELETE = Call("persons.delete", "DELETE", "/api/v2/persons/{id}", 3)
 PERSONS_SEARCH = Call("persons.search", "GET", "/api/v2/persons/search", 20, search=True)
 
 ORGANIZATIONS_ADD = Call("organizations.add", "POST", "/api/v2/organizations", 5, create=True)
 ORGANIZATIONS_GET = Call("organizations.get", "GET", "/api/v2/organizations/{id}", 1)
+ORGANIZATIONS_UPDATE = Call("organizations.update", "PATCH", "/api/v2/organizations/{id}", 5)
 ORGANIZATIONS_LIST = Call("organizations.list", "GET", "/api/v2/organizations", 10)
 ORGANIZATIONS_SEARCH = Call(
     "organizations.search", "GET", "/api/v2/organizations/search", 20, search=True
@@ -64,6 +66,7 @@ DEALS_ARCHIVED = Call("deals.archived", "GET", "/api/v2/deals/archived", 20)
 DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
 DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)
 PERSON_FIELDS_LIST = Call("person_fields.list", "GET", "/api/v2/personFields", 10)
+PERSON_FIELDS_GET = Call("person_fields.get", "GET", "/api/v2/personFields/{field_code}", 1)
 
 # The operations by name, in the order above.
 CALLS: dict[str, Call] = {

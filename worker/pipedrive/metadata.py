@@ -8,20 +8,29 @@ without regard to case and extra white space.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import UTC, tzinfo
 from enum import StrEnum
 
 from msgspec import Struct, field
 
-from worker.errors import Forbidden, Gone, Invalid, UnknownName
+from worker.errors import Forbidden, Gone, Invalid, Refused, UnknownName
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.custom_fields import FieldInfo, Option
-from worker.pipedrive.models import CUSTOM_KEY, PipedriveField, PipedriveUser
+from worker.pipedrive.models import (
+    CUSTOM_KEY,
+    JOB_TITLE_FIELD,
+    SYNCED_FIELDS,
+    PipedriveField,
+    PipedriveUser,
+)
+from worker.pipedrive.operations import DealFields, PersonFields
 from worker.units import parse_time_zone
 
 # The key of the deal field whose options are the marketing channels.
 CHANNEL_FIELD = "channel"
+# The key of the person field whose options are the labels of persons.
+LABEL_FIELD = "label_ids"
 
 
 class MetadataKind(StrEnum):
@@ -32,6 +41,7 @@ class MetadataKind(StrEnum):
     PERSON_FIELDS = "person_fields"
     CURRENCIES = "currencies"
     TIME_ZONE = "time_zone"
+    PERSON_LABELS = "person_labels"
 
 
 class MetadataEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -62,8 +72,8 @@ class MetadataTable(Struct, frozen=True, omit_defaults=True):
 def read_metadata(kind: MetadataKind, client: Pipedrive, now: float) -> MetadataTable:
     """Read a table from Pipedrive.
 
-    Labels cost 10 tokens, channels 1, owners 20, fields 10 each, currencies 20, the time zone 2.
-    Raises `PipedriveError`.
+    Labels cost 10 tokens, fields 10 each, owners and currencies 20, the time zone 2, channels and
+    labels of persons 1. Raises `PipedriveError`.
     """
     return READERS[kind](client, now)
 
@@ -80,16 +90,24 @@ def _read_labels(client: Pipedrive, now: float) -> MetadataTable:
 
 def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
     """Return the options of the deal field `channel`, whose ids differ between accounts."""
+    return _read_options(client.deal_fields, CHANNEL_FIELD, now)
+
+
+def _read_person_labels(client: Pipedrive, now: float) -> MetadataTable:
+    """Return the options of the person field `label_ids`."""
+    return _read_options(client.person_fields, LABEL_FIELD, now)
+
+
+def _read_options(fields: DealFields | PersonFields, code: str, now: float) -> MetadataTable:
+    """Return the options of a built-in field.
+
+    Pipedrive does not document that a built-in field can be read by its name; the list always has
+    it.
+    """
     try:
-        field: PipedriveField | None = client.deal_fields.get(CHANNEL_FIELD)
-    except (
-        Gone,
-        Invalid,
-    ):  # Pipedrive does not document that this name works here; the list always has the field
-        field = next(
-            (each for each in client.deal_fields.list_all() if each.field_code == CHANNEL_FIELD),
-            None,
-        )
+        field: PipedriveField | None = fields.get(code)
+    except (Gone, Invalid):
+        field = next((each for each in fields.list_all() if each.field_code == code), None)
     options = field.options if field else []
     return MetadataTable(
         now,
@@ -122,10 +140,14 @@ def _read_deal_fields(client: Pipedrive, now: float) -> MetadataTable:
 
 
 def _read_person_fields(client: Pipedrive, now: float) -> MetadataTable:
-    return MetadataTable(now, _custom_field_entries(client.person_fields.list_all()))
+    fields = client.person_fields.list_all()
+    return MetadataTable(now, _custom_field_entries(fields, SYNCED_FIELDS))
 
 
-def _custom_field_entries(fields: Iterable[PipedriveField]) -> list[MetadataEntry]:
+def _custom_field_entries(
+    fields: Iterable[PipedriveField], readable_keys: Container[str] = ()
+) -> list[MetadataEntry]:
+    """Return the fields that are not built in; some of them have `readable_keys`."""
     return [
         MetadataEntry(
             id=each.field_code,
@@ -134,7 +156,9 @@ def _custom_field_entries(fields: Iterable[PipedriveField]) -> list[MetadataEntr
             options=[Option(option.id, option.label) for option in each.options],
         )
         for each in fields
-        if each.is_custom_field or CUSTOM_KEY.fullmatch(each.field_code)
+        if each.is_custom_field
+        or CUSTOM_KEY.fullmatch(each.field_code)
+        or each.field_code in readable_keys
     ]
 
 
@@ -167,6 +191,7 @@ READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
     MetadataKind.PERSON_FIELDS: _read_person_fields,
     MetadataKind.CURRENCIES: _read_currencies,
     MetadataKind.TIME_ZONE: _read_time_zone,
+    MetadataKind.PERSON_LABELS: _read_person_labels,
 }
 
 
@@ -179,6 +204,7 @@ KIND_NAMES = {
     MetadataKind.PERSON_FIELDS: "custom field of persons",
     MetadataKind.CURRENCIES: "currency",
     MetadataKind.TIME_ZONE: "time zone",
+    MetadataKind.PERSON_LABELS: "label of persons",
 }
 
 EntryMatcher = Callable[[MetadataEntry], bool]
@@ -209,6 +235,21 @@ class NameResolver(ABC):
     def label_id(self, name: str, *, setting: str) -> str:
         """Return the id of a lead label."""
         return str(self._find(MetadataKind.LABELS, name, setting, match_name(name)).id)
+
+    def person_label_id(self, name: str, *, setting: str) -> int:
+        """Return the id of a label of persons, which are not those of leads."""
+        return int(self._find(MetadataKind.PERSON_LABELS, name, setting, match_name(name)).id)
+
+    def has_job_title(self) -> bool:
+        """Whether persons have the field that contact sync adds for job titles.
+
+        Who may not read the fields does not write it: no lead is held up by its job title.
+        """
+        try:
+            fields = self._table(MetadataKind.PERSON_FIELDS).items
+        except Refused:
+            return False
+        return any(entry.id == JOB_TITLE_FIELD for entry in fields)
 
     def channel_id(self, label: str, *, setting: str) -> int:
         """Return the id of a marketing channel by its label in the account."""

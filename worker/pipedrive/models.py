@@ -28,6 +28,11 @@ from msgspec import Struct, field
 # The key of a custom field or of its companion (`…_currency`, `…_until`).
 CUSTOM_KEY = re.compile(r"[0-9a-f]{40}(_[a-z0-9_]+)?")
 
+# The fields of persons that contact sync adds. They have readable keys and stand beside the
+# built-in fields: https://pipedrive.readme.io/docs/core-api-concepts-custom-fields
+JOB_TITLE_FIELD = "job_title"
+SYNCED_FIELDS = frozenset({JOB_TITLE_FIELD, "birthday", "postal_address", "notes", "im"})
+
 T = TypeVar("T")
 M = TypeVar("M", bound=Struct)
 
@@ -142,6 +147,8 @@ class Contact(Struct, frozen=True):
 
 
 class Person(Struct, frozen=True, kw_only=True):
+    """A person. Only `persons.get` returns `marketing_status`, and only on request."""
+
     id: int
     name: str | None = None
     emails: list[Contact] = field(default_factory=list)
@@ -150,6 +157,13 @@ class Person(Struct, frozen=True, kw_only=True):
     owner_id: int | None = None
     is_deleted: bool = False
     add_time: str | None = None
+    label_ids: list[int] = field(default_factory=list)
+    marketing_status: str | None = None
+    job_title: str | None = None
+    birthday: str | None = None
+    postal_address: Any = None
+    notes: str | None = None
+    im: list[Any] = field(default_factory=list)
     custom_fields: dict[str, Any] = field(default_factory=dict)
 
 
@@ -171,6 +185,8 @@ def contact_texts(person: Person | PersonHit, kind: Literal["email", "phone"]) -
 class Organization(Struct, frozen=True, kw_only=True):
     id: int
     name: str | None = None
+    address: Any = None
+    website: str | None = None
     owner_id: int | None = None
     is_deleted: bool = False
     add_time: str | None = None

@@ -234,8 +234,17 @@ class Persons(_Operations):
         """Create a person; it needs `name`. Pipedrive does not check for duplicates."""
         return self._call(calls.PERSONS_ADD, parse_created(Person), body={**body, **fields})
 
-    def get(self, id: int) -> Person:
-        return self._call(calls.PERSONS_GET, parse_one(Person), path={"id": id})
+    def get(self, id: int, *, include_fields: str | None = None) -> Person:
+        return self._call(
+            calls.PERSONS_GET,
+            parse_one(Person),
+            path={"id": id},
+            params=_without_none({"include_fields": include_fields}),
+        )
+
+    def update(self, id: int, body: Mapping[str, Any]) -> Person:
+        """Update a person. Lists, such as `phones`, are replaced as a whole."""
+        return self._call(calls.PERSONS_UPDATE, parse_one(Person), path={"id": id}, body=body)
 
     def delete(self, id: int) -> str:
         """Return the id of what was deleted. Pipedrive keeps a deleted person for 30 days."""
@@ -295,6 +304,11 @@ class Organizations(_Operations):
 
     def get(self, id: int) -> Organization:
         return self._call(calls.ORGANIZATIONS_GET, parse_one(Organization), path={"id": id})
+
+    def update(self, id: int, body: Mapping[str, Any]) -> Organization:
+        return self._call(
+            calls.ORGANIZATIONS_UPDATE, parse_one(Organization), path={"id": id}, body=body
+        )
 
     def search(
         self,
@@ -409,6 +423,12 @@ class PersonFields(_Operations):
             calls.PERSON_FIELDS_LIST,
             parse_cursor_page(PipedriveField),
             params=_without_none(locals()),
+        )
+
+    def get(self, field_code: str) -> PipedriveField:
+        """Return a field. The options of `label_ids` are the account's labels of persons."""
+        return self._call(
+            calls.PERSON_FIELDS_GET, parse_one(PipedriveField), path={"field_code": field_code}
         )
 
     def list_all(self) -> Iterator[PipedriveField]:

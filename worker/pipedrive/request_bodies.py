@@ -13,19 +13,22 @@ from msgspec import Struct, field
 
 from worker.contract import Json
 from worker.lead.phone_numbers import search_words
-from worker.lead.plan import LeadPlan, PersonPlan
+from worker.lead.plan import LeadPlan, OrganizationDetails, PersonPlan
 from worker.lead.settings import MATCH_KINDS, MatchKind
+from worker.pipedrive.models import JOB_TITLE_FIELD, SYNCED_FIELDS
 
 # A number or UUID from Pipedrive; in a preview, the name or placeholder that stands for it.
 Id = int | str
 # The shortest term of a search that is not exact.
 MIN_TERM_CHARS = 2
+NO_DETAILS = OrganizationDetails()
 
 
 class ResolvedNames(Struct, frozen=True, kw_only=True):
     """The ids that the names in a plan stand for.
 
-    `custom` and `person_custom` map the account's field keys to values of the field's type.
+    `custom` and `person_custom` map the account's field keys to values of the field's type;
+    `writes_job_title`: the account has a field for the person's job title.
     `left_out` are sentences about texts that did not fit their custom field, and about the lead's
     value if the account `lacks_currency` of it.
     """
@@ -35,6 +38,8 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
     owner_id: Id | None = None
     custom: dict[str, Any] = field(default_factory=dict)
     person_custom: dict[str, Any] = field(default_factory=dict)
+    person_label_ids: list[Id] = field(default_factory=list)
+    writes_job_title: bool = False
     left_out: tuple[str, ...] = ()
     lacks_currency: bool = False
 
@@ -47,6 +52,7 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
             owner_id=plan.owner,
             custom={name: text for name, is_person, text in plan.custom if not is_person},
             person_custom={name: text for name, is_person, text in plan.custom if is_person},
+            person_label_ids=list(plan.person.labels) if plan.person else [],
         )
 
 
@@ -89,21 +95,65 @@ def person_searches(person: PersonPlan) -> list[PersonSearch]:
     return searches
 
 
-def organization_body(name: str, names: ResolvedNames) -> Json:
+def organization_body(
+    name: str, names: ResolvedNames, details: OrganizationDetails = NO_DETAILS
+) -> Json:
     """`POST /api/v2/organizations`."""
-    return _without_none(name=name, owner_id=names.owner_id)
+    return _without_none(
+        name=name,
+        owner_id=names.owner_id,
+        visible_to=_visibility(details.visible_to),
+        address={"value": details.address} if details.address else None,
+        website=details.website,
+    )
 
 
 def person_body(person: PersonPlan, names: ResolvedNames, *, organization_id: Id | None) -> Json:
-    """`POST /api/v2/persons`."""
-    return _without_none(
-        name=person.name,
-        owner_id=names.owner_id,
-        org_id=organization_id,
-        emails=_contact_list(person.email),
-        phones=_contact_list(person.phone),
-        custom_fields=dict(names.person_custom) or None,
+    """`POST /api/v2/persons`. The fields of contact sync go beside the built-in ones."""
+    custom = dict(names.person_custom)
+    synced = {key: custom.pop(key) for key in SYNCED_FIELDS & custom.keys()}
+    if person.job_title and names.writes_job_title:
+        synced.setdefault(JOB_TITLE_FIELD, person.job_title)
+    return (
+        _without_none(
+            name=person.name,
+            owner_id=names.owner_id,
+            org_id=organization_id,
+            emails=_contact_list(person.email),
+            phones=_contact_list(person.phone),
+            label_ids=list(dict.fromkeys(names.person_label_ids)) or None,
+            visible_to=_visibility(person.visible_to),
+            marketing_status=person.marketing_status,
+            custom_fields=custom or None,
+        )
+        | synced
     )
+
+
+ONLY_WHEN_CREATED = frozenset({"name", "owner_id", "visible_to"})
+
+
+def missing_fields(body: Json, record: Mapping[str, Any]) -> Json:
+    """Return what of a person's or organisation's body the existing record lacks; never a change.
+
+    For `PATCH /api/v2/persons/{id}` and `/organizations/{id}`; empty if nothing is missing. A
+    marketing status is missing as long as there was no consent.
+    """
+    missing = {
+        key: value
+        for key, value in body.items()
+        if key not in ONLY_WHEN_CREATED | {"marketing_status", "custom_fields"}
+        and _is_empty(record.get(key))
+    }
+    statuses = record.get("marketing_status"), body.get("marketing_status")
+    if statuses == ("no_consent", "subscribed"):
+        missing["marketing_status"] = "subscribed"
+    custom = {
+        key: value
+        for key, value in body.get("custom_fields", {}).items()
+        if _is_empty(record.get("custom_fields", {}).get(key))
+    }
+    return missing | ({"custom_fields": custom} if custom else {})
 
 
 def lead_body(
@@ -121,6 +171,7 @@ def lead_body(
         ),
         expected_close_date=plan.expected_close,
         visible_to=plan.visible_to,
+        was_seen=plan.was_seen or None,
         origin_id=plan.origin_id,
         channel=names.channel,
         channel_id=plan.channel_id,
@@ -146,6 +197,17 @@ def lead_patch(plan: LeadPlan, names: ResolvedNames, *, lead: Mapping[str, Any])
 def note_body(content: str, *, lead_id: str) -> Json:
     """`POST /v1/notes`."""
     return {"content": content, "lead_id": lead_id}
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_empty(part) for part in value.values())
+    return value is None or value in ("", [])
+
+
+def _visibility(value: str | None) -> int | None:
+    """Return a visibility as v2 takes it: leads take text, persons and organisations a number."""
+    return int(value) if value else None
 
 
 def _contact_list(value: str | None) -> list[Json] | None:

@@ -151,6 +151,14 @@ PERSON_FIELDS = _by_code(
     _custom("person", "Newsletter", "varchar"),
     _custom("person", "Preferred contact", "enum", {121: "E-mail", 122: "Phone"}),
 )
+# What contact sync adds to the fields of persons.
+SYNCED_FIELDS = _by_code(
+    StockField(code="postal_address", name="Postal address", kind="address"),
+    StockField(code="notes", name="Notes", kind="text"),
+    StockField(code="im", name="Instant messenger", kind="varchar"),
+    StockField(code="birthday", name="Birthday", kind="date"),
+    StockField(code="job_title", name="Job title", kind="varchar"),
+)
 ORGANIZATION_LABELS = {1: "Customer", 2: "Prospect"}
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from service.sandbox.account.company import Company, OperationResult
-from service.sandbox.account.stock import CREATED_AT, DEAL_FIELDS, PERSON_FIELDS, StockField
+from service.sandbox.account.stock import (
+    CREATED_AT,
+    DEAL_FIELDS,
+    PERSON_FIELDS,
+    SYNCED_FIELDS,
+    StockField,
+)
 from service.sandbox.api_errors import not_found
 from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources.paging import page_by_cursor, page_by_start
@@ -35,14 +41,18 @@ def get_deal_field(call: ValidCall, company: Company) -> OperationResult:  # noq
     return _find_field(call, DEAL_FIELDS)
 
 
-def list_person_fields(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
-    """All fields of persons."""
-    return _list_fields(call, PERSON_FIELDS)
+def list_person_fields(call: ValidCall, company: Company) -> OperationResult:
+    """All fields of persons, with those of contact sync where it is on."""
+    return _list_fields(call, _person_fields(company))
 
 
-def get_person_field(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
+def get_person_field(call: ValidCall, company: Company) -> OperationResult:
     """One field of persons by its code."""
-    return _find_field(call, PERSON_FIELDS)
+    return _find_field(call, _person_fields(company))
+
+
+def _person_fields(company: Company) -> dict[str, StockField]:
+    return PERSON_FIELDS | (SYNCED_FIELDS if company.settings.contact_sync else {})
 
 
 def list_lead_fields(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.sandbox.account.company import Company, OperationResult
 from service.sandbox.account.field_values import find_searchable_texts
-from service.sandbox.account.stock import PERSON_FIELDS
+from service.sandbox.account.stock import PERSON_FIELDS, SYNCED_FIELDS
 from service.sandbox.api_errors import forbidden, invalid_value
 from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources.contact_resource import (
@@ -17,8 +17,6 @@ from service.sandbox.resources.contact_resource import (
 from service.sandbox.resources.paging import search_records
 
 Record = dict[str, Any]
-# Fields that need contact sync.
-SYNCED_FIELDS = ("postal_address", "notes", "im", "birthday", "job_title")
 SEARCH_FIELDS = ("name", "email", "phone", "notes", "custom_fields")
 DEFAULTS: Record = {
     "name": None,

@@ -22,7 +22,12 @@ from service.sources.schema import (
 )
 from service.sources.source_file.toml_reader import FaultCollector, Path, did_you_mean
 from service.sources.verification.hmac import PLACEHOLDERS
-from worker.lead.settings import Rule
+from worker.lead.settings import (
+    ORGANIZATION_FIELDS,
+    ORGANIZATION_PREFIX,
+    PERSON_PREFIX,
+    Rule,
+)
 from worker.lead.templates import (
     CLICK_IDS,
     OPEN_PREFIXES,
@@ -233,11 +238,16 @@ def check_lead(values: dict[str, Any], path: Path, faults: FaultCollector) -> No
         _check_template(money.currency, (*path, "value", "currency"), faults)
     for name, text in (values.get("custom") or {}).items():
         _check_template(text, (*path, "custom", name), faults)
-        if not name.removeprefix("person.").strip():
+        if not name.removeprefix(PERSON_PREFIX).strip():
             faults.add((*path, "custom", name), "the name or key of a custom field", name)
-    for at, name in enumerate(values.get("labels") or []):
-        if not name.strip():
-            faults.add((*path, "labels", at), "the name of a label", name)
+        field = name.removeprefix(ORGANIZATION_PREFIX).strip().casefold()
+        if name.startswith(ORGANIZATION_PREFIX) and field not in ORGANIZATION_FIELDS:
+            expected = did_you_mean(field, ORGANIZATION_FIELDS, "a field of the organisation")
+            faults.add((*path, "custom", name), expected, field)
+    for key in ("labels", "person_labels"):
+        for at, name in enumerate(values.get(key) or []):
+            if not name.strip():
+                faults.add((*path, key, at), "the name of a label", name)
     _check_match(values.get("match"), (*path, "match"), faults)
     _check_times(values, path, faults)
 

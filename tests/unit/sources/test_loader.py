@@ -442,6 +442,36 @@ def test_defaults_of_all_sources() -> None:
             "unknown field",
         ),
         (
+            "[sources.x.lead]\nenrich = 'always'",
+            "leadline.toml:2 sources.x.lead.enrich",
+            "one of never, empty",
+            "always",
+        ),
+        (
+            "[sources.x.lead]\nperson_labels = [' ']",
+            "leadline.toml:2 sources.x.lead.person_labels[1]",
+            "the name of a label",
+            " ",
+        ),
+        (
+            "[sources.x.lead]\nperson_visible_to = 3",
+            "leadline.toml:2 sources.x.lead.person_visible_to",
+            "one of 1, 3, 5, 7",
+            "3",
+        ),
+        (
+            "[sources.x.lead]\nmarketing = 'yes'",
+            "leadline.toml:2 sources.x.lead.marketing",
+            "true or false",
+            "yes",
+        ),
+        (
+            "[sources.x.lead.custom]\n'organization.adress' = '{answers.street}'",
+            'leadline.toml:2 sources.x.lead.custom."organization.adress"',
+            "did you mean address?",
+            "adress",
+        ),
+        (
             "[sources.x.lead]\nmatch = ['mail']",
             "leadline.toml:2 sources.x.lead.match",
             "a list of email and phone",
