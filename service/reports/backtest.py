@@ -43,6 +43,10 @@ FAILED_OUTCOMES = frozenset({Outcome.NO_CONTACT, Outcome.UNREADABLE, Outcome.REF
 # The parts of a plan that are compared, besides the rule that matched.
 COMPARED_PLAN_FIELDS = (
     *(field.plan_name for field in LEAD_FIELDS if field.kind is not LeadFieldKind.ORIGIN),
+    "owners",
+    "organization_details",
+    "was_seen",
+    "enrich",
     "existing",
 )
 

@@ -329,3 +329,67 @@ def test_a_job_title_is_written_where_the_account_has_it(
     pipeline.accept_and_deliver(job_title="Countess")
     [person] = pipeline.account.persons
     assert person["job_title"] == "Countess"
+
+
+# -- owners who take turns
+
+
+def owners_of(account: Account) -> list[int]:
+    return [lead["owner_id"] for lead in account.leads]
+
+
+@pytest.mark.parametrize(
+    ("setting", "owners"),
+    [
+        ([12, 1], [12, 1, 12, 1]),
+        (["robin@sandbox.example", "Sandbox Admin"], [12, 1, 12, 1]),
+        ({"12": 2, "1": 1}, [12, 1, 12, 12]),
+        ([12, 999, 1], [12, 1, 12, 1]),
+        ([999, 12], [12, 12, 12, 12]),
+    ],
+)
+def test_owners_take_turns(
+    setting: Any, owners: list[int], pipeline: Pipeline, account: Account
+) -> None:
+    """Owners take turns, by weight, and who is no active user is skipped; it costs nothing."""
+    pipeline.settings(owner_id=setting)
+    first = pipeline.accept_and_deliver(email="0@example.com")
+    rest = [spend(pipeline, account, email=f"{number}@example.com") for number in (1, 2, 3)]
+    assert (owners_of(account), rest) == (owners, [35] * 3)
+    assert [person["owner_id"] for person in account.persons] == owners
+    assert pipeline.record(first.id).owner_id == owners[0]
+
+
+def test_owners_who_are_all_unknown(pipeline: Pipeline) -> None:
+    """If nobody is left to take a turn, the dead letter names the setting."""
+    pipeline.settings(owner_id=[998, 999])
+    record = pipeline.accept_and_deliver()
+    assert record.cause is not None
+    assert (record.state, record.cause.setting) == (State.DEAD, "sources.contact.lead.owner_id")
+
+
+@pytest.mark.parametrize("operation", ["persons.add", "leads.add"])
+@pytest.mark.parametrize("kind", ["commit-then-drop", "drop-before"])
+def test_a_submission_keeps_its_owner(
+    operation: str, kind: str, pipeline: Pipeline, account: Account
+) -> None:
+    """A retry, or a create whose answer was lost, changes no owner; others go on taking turns."""
+    pipeline.settings(owner_id=[12, 1])
+    account.fault({"operation": operation, "count": 1}, {"kind": kind})
+    record = pipeline.accept_and_deliver()
+    assert record.state is State.WAITING
+    assert pipeline.accept_and_deliver(email="next@example.com").state is State.DELIVERED
+    assert pipeline.deliver_later(record.id, 200).state is State.DELIVERED
+    owners = {lead["origin_id"]: lead["owner_id"] for lead in account.leads}
+    assert owners[f"contact:{record.id}"] == 12
+    assert sorted(owners.values()) == [1, 12]
+    assert sorted(person["owner_id"] for person in account.persons) == [1, 12]
+
+
+def test_a_label_takes_no_turn(pipeline: Pipeline, account: Account) -> None:
+    """Labelling an open lead changes no owner, and the next new lead is the next owner's."""
+    pipeline.settings(owner_id=[12, 1])
+    pipeline.accept_and_deliver()
+    assert pipeline.accept_and_deliver().result is Result.LABELLED
+    pipeline.accept_and_deliver(email="next@example.com")
+    assert owners_of(account) == [12, 1]

@@ -64,6 +64,7 @@ def test_defaults() -> None:
         "channel": None,
         "channel_id": "spring",
         "owner": None,
+        "owners": (),
         "value": None,
         "expected_close": None,
         "visible_to": None,

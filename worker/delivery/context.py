@@ -47,6 +47,7 @@ class DeliveryRun:
     lead_id: str | None = None
     result: str | None = None
     note_id: int | None = None
+    owner_id: int | None = None
     attempts: list[Attempt] = field(default_factory=list)
     # The steps in which this delivery, not an earlier attempt, created something.
     created_steps: set[str] = field(default_factory=set)
@@ -58,6 +59,7 @@ class DeliveryRun:
         self.lead_id = self.record.lead_id
         self.result = self.record.result
         self.note_id = self.record.note_id
+        self.owner_id = self.record.owner_id
 
     @property
     def identities(self) -> tuple[PersonIdentity, ...]:

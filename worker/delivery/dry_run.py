@@ -18,6 +18,7 @@ from worker.contract import Cause, Lead
 from worker.delivery.planned_steps import KnownIds, PlannedStep, describe_steps
 from worker.delivery.resolve import resolve_plan
 from worker.errors import LeadlineError, Unavailable, UnknownName
+from worker.lead.owner_turns import describe_owners
 from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out, needs_time_zone
 from worker.lead.settings import LeadMapping
 from worker.ledger import Record
@@ -100,7 +101,7 @@ class DryRunner:
             labels=list(plan.labels),
             channel=plan.channel,
             channel_id=plan.channel_id,
-            owner=str(plan.owner) if plan.owner is not None else None,
+            owner=describe_owners(plan.owner, plan.owners),
             names_read_at=stored.oldest,
         )
 

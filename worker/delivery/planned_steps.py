@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from worker.contract import Json, Result
 from worker.lead.plan import LeadPlan, PersonPlan
@@ -31,6 +31,8 @@ from worker.pipedrive.request_bodies import (
 
 _KIND_WORDS = {"email": "e-mail", "phone": "phone"}
 PERSON, ORGANIZATION, LEAD = "{person.id}", "{organization.id}", "{lead.id}"
+# Whose turn it is.
+OWNER = "{owner.id}"
 
 
 class PlannedCall(Struct, frozen=True):
@@ -78,6 +80,8 @@ def describe_steps(
     plan: LeadPlan, names: ResolvedNames, known_ids: KnownIds
 ) -> Iterator[tuple[PlannedStep, list[PlannedCall]]]:
     """Yield each step with its calls, in the order of the delivery."""
+    if names.owners:
+        names = structs.replace(names, owner_id=OWNER)
     organization: Id | None = known_ids.recorded_organization
     if plan.organization:
         yield _describe_organization(plan, plan.organization, names, known_ids)

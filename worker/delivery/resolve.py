@@ -109,16 +109,20 @@ def resolve_plan(
         for name in (person.labels if person else ())
     ]
     has_job_title = person is not None and person.job_title is not None
-    channel, owner = plan.channel, plan.owner
+    channel, owner, owners = plan.channel, plan.owner, plan.owners
     if channel is not None:
         find_channel = partial(resolver.channel_id, channel, setting=f"{prefix}.channel")
         channel = look_up(find_channel, channel)
     if owner is not None:
         owner = look_up(partial(resolver.owner_id, owner, setting=f"{prefix}.owner_id"), owner)
+    if owners:
+        find_owners = partial(resolver.active_owners, owners, setting=f"{prefix}.owner_id")
+        owners = look_up(find_owners, owners) or ()
     return ResolvedNames(
         label_ids=[label for label in labels if label is not None],
         channel=channel,
         owner_id=owner,
+        owners=owners,
         custom=custom,
         person_custom=person_custom,
         person_label_ids=[label for label in person_labels if label is not None],

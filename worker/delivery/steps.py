@@ -13,6 +13,7 @@ from worker.contract import Json, Result
 from worker.delivery import unknown_outcome
 from worker.delivery.context import DeliveryRun
 from worker.errors import Forbidden, Gone, Invalid
+from worker.lead.owner_turns import owner_in_turn
 from worker.ledger.contact_cache import CachedPerson, normalize_name
 from worker.ledger.identifiers import PersonIdentity, is_one_of
 from worker.pipedrive.models import (
@@ -35,6 +36,8 @@ from worker.pipedrive.request_bodies import (
     person_body,
     person_searches,
 )
+from worker.store import keys
+from worker.store.connection import call_redis
 
 
 def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
@@ -53,7 +56,7 @@ def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
             min(matches) if matches else unknown_outcome.find_among_newest(run, "organization")
         )
     if organization_id is None:
-        body = organization_body(name, names, run.plan.organization_details)
+        body = organization_body(name, assign_owner(run, names), run.plan.organization_details)
         organization_id = run.create(
             "organization", lambda: run.pipedrive.organizations.add(body)
         ).id
@@ -61,6 +64,26 @@ def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
     else:
         run.record_facts("", organization_id=organization_id)
     run.contacts.remember_organization(name, organization_id)
+
+
+def assign_owner(run: DeliveryRun, names: ResolvedNames) -> ResolvedNames:
+    """Return the names with the owner whose turn it is, if several take turns.
+
+    The owner is recorded before anything is created, so that a retry does not change it; only a
+    submission that creates something takes a turn.
+    """
+    if not names.owners:
+        return names
+    if run.owner_id not in [share.owner for share in names.owners]:
+        run.record_facts("", owner_id=int(owner_in_turn(names.owners, _take_turn(run) - 1)))
+    return structs.replace(names, owner_id=run.owner_id)
+
+
+def _take_turn(run: DeliveryRun) -> int:
+    """Count a turn of these owners over all workers; the first is 1."""
+    owners = keys.digest(run.record.source, repr(run.plan.owners))
+    key = run.ledger.account.owner_turns
+    return int(call_redis(lambda: run.ledger.redis.hincrby(key, owners, 1)))
 
 
 def enrich_contacts(run: DeliveryRun, names: ResolvedNames) -> None:
@@ -138,6 +161,7 @@ def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | Non
     if person_id is not None:
         run.record_facts("", person_id=person_id)
         return _remember(run, CachedPerson(person_id=person_id), by=_first(run))
+    names = assign_owner(run, names)
     body = person_body(run.plan.person, names, organization_id=run.organization_id)
     created_id = run.create("person", lambda: run.pipedrive.persons.add(body)).id
     run.record_facts("person", person_id=created_id, person_created=1)
@@ -294,6 +318,7 @@ def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> 
 
 
 def _create_lead(run: DeliveryRun, names: ResolvedNames) -> None:
+    names = assign_owner(run, names)
     body = lead_body(run.plan, names, person_id=run.person_id, organization_id=run.organization_id)
     lead_id = run.create("lead", lambda: run.pipedrive.leads.add(body)).id
     run.record_facts("lead", lead_id=lead_id, result=Result.CREATED)

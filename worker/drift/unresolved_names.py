@@ -11,6 +11,7 @@ import structlog
 from msgspec import Struct, structs
 
 from worker.errors import LeadlineError, UnknownName
+from worker.lead.owner_turns import owner_shares
 from worker.lead.settings import (
     ORGANIZATION_PREFIX,
     PERSON_PREFIX,
@@ -51,7 +52,8 @@ class UnresolvedName(Struct, frozen=True, kw_only=True):
 class _NameUse(Struct, frozen=True):
     """A name in one setting.
 
-    `text` is the template of a custom field; a `creatable` label is created if it is missing.
+    `text` is the template of a custom field; a `creatable` label is created if it is missing, and a
+    `skippable` owner loses their turns to others.
     """
 
     kind: MetadataKind
@@ -59,6 +61,7 @@ class _NameUse(Struct, frozen=True):
     place: SettingPlace
     text: str = ""
     creatable: bool = False
+    skippable: bool = False
 
 
 def find_unresolved(
@@ -136,8 +139,9 @@ def _uses_in(
         yield _NameUse(MetadataKind.LABELS, name, place("labels"), creatable=create)
     for name in _without_blanks([settings.channel]):
         yield _NameUse(MetadataKind.CHANNELS, name, place("channel"))
-    for name in _without_blanks([settings.owner_id]):
-        yield _NameUse(MetadataKind.OWNERS, name, place("owner_id"))
+    shares = owner_shares(settings.owner_id)
+    for name in _without_blanks(share.owner for share in shares):
+        yield _NameUse(MetadataKind.OWNERS, name, place("owner_id"), skippable=len(shares) > 1)
     for name in _without_blanks(settings.person_labels or []):
         yield _NameUse(MetadataKind.PERSON_LABELS, name, place("person_labels"))
     for field, text in (settings.custom or {}).items():
@@ -173,13 +177,17 @@ def _resolve(use: _NameUse, names: NameResolver) -> UnresolvedName | None:
             find = names.field if use.kind is MetadataKind.DEAL_FIELDS else names.person_field
             return _check_field(use, find(use.name, setting=setting))
     except UnknownName as error:
-        message = f"{error}; it is created with the first lead" if use.creatable else str(error)
+        message = str(error)
+        if use.creatable:
+            message += "; it is created with the first lead"
+        if use.skippable:
+            message += "; the other owners take the turns"
         return UnresolvedName(
             kind=error.kind,
             name=error.name,
             places=(use.place,),
             available=tuple(error.available),
-            needed=not use.creatable,
+            needed=not (use.creatable or use.skippable),
             message=message,
         )
     return None

@@ -21,6 +21,7 @@ from worker.errors import Unmappable
 from worker.lead.dates import parse_date
 from worker.lead.money import ParsedMoney, currency_code, may_be_same, parse_money
 from worker.lead.note import build_note
+from worker.lead.owner_turns import OwnerShare, owner_shares
 from worker.lead.regions import find_country
 from worker.lead.rules import apply_rules
 from worker.lead.settings import (
@@ -253,7 +254,8 @@ class OrganizationDetails(Struct, frozen=True, kw_only=True):
 class LeadPlan(Struct, frozen=True, kw_only=True):
     """What one submission becomes.
 
-    Labels, channel, owner and custom fields are names that the metadata cache resolves. `person` is
+    Labels, channel, owners and custom fields are names that the metadata cache resolves; `owners`
+    are several who take turns, instead of one `owner`. `person` is
     None for a lead that names only a company; then `organization` is set. An open lead counts as
     existing if it was added at `existing_since` (Unix seconds) or later. `note_html` is the note on
     a new lead and may be None; `note_existing_html` is the note on an open lead that is labelled,
@@ -276,6 +278,7 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     channel: str | None
     channel_id: str | None
     owner: int | str | None
+    owners: tuple[OwnerShare, ...]
     value: PlannedValue | None
     expected_close: str | None
     visible_to: Visibility | None
@@ -321,6 +324,7 @@ def build_plan(
     person = _plan_person(lead, mapping.source, settings, has_organization=bool(company))
     window = renderer.parse_duration("existing_window", settings.existing_window)
     value, close = renderer.value(), renderer.expected_close(received_at, zone)
+    shares = owner_shares(settings.owner_id)
     plan = LeadPlan(
         source=mapping.source,
         submission_id=submission_id,
@@ -339,7 +343,8 @@ def build_plan(
             renderer.render_line("channel_id", settings.channel_id), MAX_FIELD_UNITS
         )
         or None,
-        owner=settings.owner_id,
+        owner=shares[0].owner if len(shares) == 1 else None,
+        owners=shares if len(shares) > 1 else (),
         value=value,
         expected_close=close,
         visible_to=settings.visible_to,

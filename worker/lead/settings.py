@@ -14,6 +14,8 @@ LABEL_COLORS = Literal[
 ]
 
 
+# One owner; several who take turns; or several by weight.
+OwnerSetting = int | str | list[int | str] | dict[str, int]
 Visibility = Literal["1", "3", "5", "7"]
 MatchKind = Literal["email", "phone"]
 MATCH_KINDS: tuple[MatchKind, ...] = ("email", "phone")
@@ -45,7 +47,7 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     channel: str | None = None
     channel_id: str = "{utm_campaign|gclid|fbclid|msclkid}"  # (t)
     origin_id: str = "{source}:{submission_id}"  # (t)
-    owner_id: int | str | None = None
+    owner_id: OwnerSetting | None = None
     value: ValueTemplates | None = None
     expected_close: str | None = None  # duration from the submission ("30d"), date, or (t)
     visible_to: Visibility | None = None
@@ -79,7 +81,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     channel: str | None = None
     channel_id: str | None = None
     origin_id: str | None = None
-    owner_id: int | str | None = None
+    owner_id: OwnerSetting | None = None
     value: ValueTemplates | None = None
     expected_close: str | None = None
     visible_to: Visibility | None = None

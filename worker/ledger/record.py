@@ -28,7 +28,8 @@ class Record(Struct, frozen=True, kw_only=True):
     `lead` and `raw` are encrypted in Redis (`worker.encryption`) and plain here; both are None once
     erased. `unreadable`: they exist, but this process lacks the key, or they are damaged or of a
     newer version; of a newer version only `LEDGER_FIELDS` are read. `announced` names the create
-    that may have been sent and has no recorded outcome yet. `fetch` says where to read the record
+    that may have been sent and has no recorded outcome yet. `owner_id` is the owner whose turn it
+    was. `fetch` says where to read the record
     behind an event that contains only ids; None once it was fetched.
     """
 
@@ -53,6 +54,7 @@ class Record(Struct, frozen=True, kw_only=True):
     person_id: int | None = None
     person_created: bool = False
     organization_id: int | None = None
+    owner_id: int | None = None
     lead_id: str | None = None
     note_id: int | None = None
     announced: str | None = None

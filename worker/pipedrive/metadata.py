@@ -15,6 +15,7 @@ from enum import StrEnum
 from msgspec import Struct, field
 
 from worker.errors import Forbidden, Gone, Invalid, Refused, UnknownName
+from worker.lead.owner_turns import OwnerShare
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.custom_fields import FieldInfo, Option
 from worker.pipedrive.models import (
@@ -258,14 +259,28 @@ class NameResolver(ABC):
     def owner_id(self, value: int | str, *, setting: str) -> int:
         """Return the id of an active user, by id, e-mail or name."""
         text = str(value).strip()
-        by_id = text.isdecimal() and text.isascii()
-        if by_id and self._table(MetadataKind.OWNERS).partial:
+        if _is_id(text) and self._table(MetadataKind.OWNERS).partial:
             return int(text)
+        return int(self._find(MetadataKind.OWNERS, text, setting, _match_owner(text)).id)
 
-        def match(entry: MetadataEntry) -> bool:
-            return str(entry.id) == text or (not by_id and has_name(text, entry.name, entry.email))
+    def active_owners(
+        self, shares: Sequence[OwnerShare], *, setting: str
+    ) -> tuple[OwnerShare, ...]:
+        """Return the owners who take turns, by id and without those who are no active users.
 
-        return int(self._find(MetadataKind.OWNERS, text, setting, match).id)
+        The table is not read again for an owner who is missing, because others take their turns;
+        if all are missing, raises `UnknownName` for the first.
+        """
+        table = self._table(MetadataKind.OWNERS)
+        active = []
+        for share in shares:
+            text = str(share.owner).strip()
+            entry = find_entry(table.items, _match_owner(text))
+            if entry is not None or (table.partial and _is_id(text)):
+                active.append(OwnerShare(int(entry.id if entry else text), share.weight))
+        if not active:
+            return (OwnerShare(self.owner_id(shares[0].owner, setting=setting)),)
+        return tuple(active)
 
     def has_currency(self, code: str) -> bool:
         """Return whether the account has a currency, by its ISO 4217 code.
@@ -324,6 +339,17 @@ class MetadataLookup(NameResolver):
                 KIND_NAMES[kind], name, setting=setting, available=[entry.name for entry in entries]
             )
         return entry
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal() and text.isascii()
+
+
+def _match_owner(text: str) -> EntryMatcher:
+    """Match by id, or else by e-mail or name."""
+    if _is_id(text):
+        return lambda entry: str(entry.id) == text
+    return lambda entry: str(entry.id) == text or has_name(text, entry.name, entry.email)
 
 
 def match_name(name: str) -> EntryMatcher:

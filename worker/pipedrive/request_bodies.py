@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypedDict
 from msgspec import Struct, field
 
 from worker.contract import Json
+from worker.lead.owner_turns import OwnerShare
 from worker.lead.phone_numbers import search_words
 from worker.lead.plan import LeadPlan, OrganizationDetails, PersonPlan
 from worker.lead.settings import MATCH_KINDS, MatchKind
@@ -27,15 +28,16 @@ NO_DETAILS = OrganizationDetails()
 class ResolvedNames(Struct, frozen=True, kw_only=True):
     """The ids that the names in a plan stand for.
 
-    `custom` and `person_custom` map the account's field keys to values of the field's type;
-    `writes_job_title`: the account has a field for the person's job title.
-    `left_out` are sentences about texts that did not fit their custom field, and about the lead's
-    value if the account `lacks_currency` of it.
+    `owners` take turns, if there is no `owner_id`. `custom` and `person_custom` map the account's
+    field keys to values of the field's type; `writes_job_title`: the account has a field for the
+    person's job title. `left_out` are sentences about texts that did not fit their custom field,
+    and about the lead's value if the account `lacks_currency` of it.
     """
 
     label_ids: list[str] = field(default_factory=list)
     channel: Id | None = None
     owner_id: Id | None = None
+    owners: tuple[OwnerShare, ...] = ()
     custom: dict[str, Any] = field(default_factory=dict)
     person_custom: dict[str, Any] = field(default_factory=dict)
     person_label_ids: list[Id] = field(default_factory=list)
@@ -50,6 +52,7 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
             label_ids=list(plan.labels),
             channel=plan.channel,
             owner_id=plan.owner,
+            owners=plan.owners,
             custom={name: text for name, is_person, text in plan.custom if not is_person},
             person_custom={name: text for name, is_person, text in plan.custom if is_person},
             person_label_ids=list(plan.person.labels) if plan.person else [],

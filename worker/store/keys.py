@@ -54,6 +54,7 @@ Keys of one Pipedrive account (`Account`), each prefixed with `leadline:account:
 | person_queue:{digest}              | list   | submission ids of one person or organisation: the head may be delivered, the others wait | until it is empty |
 | person:{digest}                    | hash   | `CachedPerson`: what we know of the person with an e-mail or phone | 400 days, renewed by use |
 | organization:{digest}              | string | organisation id by normalised name                              | 400 days, renewed by use |
+| owner_turns                        | hash   | digest of a source's owners who take turns -> turns taken       | for ever; one for each such list |
 | metadata                           | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
 | metadata:lock                      | string | who creates a missing label                                    | 30 s |
 | attribution                        | hash   | submission id -> JSON `worker.ledger.attribution_rows.AttributionRow` of what was delivered | an entry 400 days, or until its person is erased |
@@ -147,6 +148,10 @@ class Account(NamedTuple):
     @property
     def outage(self) -> str:
         return self.prefix + "outage"
+
+    @property
+    def owner_turns(self) -> str:
+        return self.prefix + "owner_turns"
 
     @property
     def metadata(self) -> str:

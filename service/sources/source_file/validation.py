@@ -26,6 +26,7 @@ from worker.lead.settings import (
     ORGANIZATION_FIELDS,
     ORGANIZATION_PREFIX,
     PERSON_PREFIX,
+    OwnerSetting,
     Rule,
 )
 from worker.lead.templates import (
@@ -39,6 +40,7 @@ from worker.lead.templates import (
 
 MAX_BODY_BYTES = 16_777_216
 MAX_PATH_STEPS = 31
+MAX_OWNERS, MAX_WEIGHT = 50, 100
 # What `map` and `read.labels` may name, besides `answers.NAME` and `click_ids.NAME`.
 TARGETS = frozenset(
     {
@@ -248,8 +250,24 @@ def check_lead(values: dict[str, Any], path: Path, faults: FaultCollector) -> No
         for at, name in enumerate(values.get(key) or []):
             if not name.strip():
                 faults.add((*path, key, at), "the name of a label", name)
+    _check_owners(values.get("owner_id"), (*path, "owner_id"), faults)
     _check_match(values.get("match"), (*path, "match"), faults)
     _check_times(values, path, faults)
+
+
+def _check_owners(owners: OwnerSetting | None, path: Path, faults: FaultCollector) -> None:
+    """Checks owners who take turns: some, not too many, each with a weight."""
+    if not isinstance(owners, list | dict):
+        return
+    if not 1 <= len(owners) <= MAX_OWNERS:
+        faults.add(path, f"1 to {MAX_OWNERS} owners", owners)
+    for at, owner in enumerate(owners):
+        if isinstance(owner, str) and not owner.strip():
+            key = owner if isinstance(owners, dict) else at
+            faults.add((*path, key), "the id, e-mail or name of a user", owner)
+    for owner, weight in owners.items() if isinstance(owners, dict) else ():
+        if not 1 <= weight <= MAX_WEIGHT:
+            faults.add((*path, owner), f"a weight from 1 to {MAX_WEIGHT}", weight)
 
 
 def _check_match(match: list[str] | None, path: Path, faults: FaultCollector) -> None:

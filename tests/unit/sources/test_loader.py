@@ -472,6 +472,30 @@ def test_defaults_of_all_sources() -> None:
             "adress",
         ),
         (
+            "[sources.x.lead]\nowner_id = []",
+            "leadline.toml:2 sources.x.lead.owner_id",
+            "1 to 50 owners",
+            "[]",
+        ),
+        (
+            "[sources.x.lead]\nowner_id = [12, ' ']",
+            "leadline.toml:2 sources.x.lead.owner_id[2]",
+            "the id, e-mail or name of a user",
+            " ",
+        ),
+        (
+            "[sources.x.lead]\nowner_id = { 12 = 0, 15 = 1 }",
+            "leadline.toml:2 sources.x.lead.owner_id.12",
+            "a weight from 1 to 100",
+            "0",
+        ),
+        (
+            "[sources.x.lead]\nowner_id = { 12 = 'often' }",
+            "leadline.toml:2 sources.x.lead.owner_id",
+            "a whole number or a string or a list of whole numbers or strings or a table of",
+            "often",
+        ),
+        (
             "[sources.x.lead]\nmatch = ['mail']",
             "leadline.toml:2 sources.x.lead.match",
             "a list of email and phone",
