@@ -48,6 +48,7 @@ COMPARED_PLAN_FIELDS = (
     "was_seen",
     "enrich",
     "existing",
+    "existing_deals",
 )
 
 

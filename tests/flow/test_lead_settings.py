@@ -393,3 +393,98 @@ def test_a_label_takes_no_turn(pipeline: Pipeline, account: Account) -> None:
     assert pipeline.accept_and_deliver().result is Result.LABELLED
     pipeline.accept_and_deliver(email="next@example.com")
     assert owners_of(account) == [12, 1]
+
+
+# -- open deals
+
+
+def add_deal(account: Account, person_id: int) -> int:
+    """Make an open deal of the person, as their lead becomes one."""
+    lead = post(account, "/v1/leads", {"title": "Engine", "person_id": person_id})
+    post(account, f"/api/v2/leads/{lead['id']}/convert/deal", {})
+    return int(account.state()["deals"][-1]["id"])
+
+
+def test_an_open_deal_gets_the_note(pipeline: Pipeline, account: Account) -> None:
+    """With no lead open, the person's deal gets labels and note; its price is 10 for the look."""
+    person_id = add_person(account, emails=[{"value": "ada@example.com"}])
+    deal_id = add_deal(account, person_id)
+    pipeline.settings(existing_deals=True, note=True, labels=["Website", "Warm"])
+    warm(pipeline)
+    leads = len(account.leads)
+    first = pipeline.accept_and_deliver(message="How much is it?")
+    assert (first.result, first.lead_id) == (Result.LABELLED, f"deal:{deal_id}")
+    assert (len(account.leads), account.leads[0]["person_id"] == person_id) == (leads, False)
+    [note] = [note for note in account.notes if note["deal_id"] == deal_id]
+    assert "How much is it?" in note["content"]
+    [deal] = account.state()["deals"]
+    # Deals have no label "Warm".
+    assert deal["label_ids"] == [202]
+    # The look for open leads, that for deals, and the note: the labels are there.
+    assert spend(pipeline, account, message="And when?") == 20 + 10 + 10
+    assert len([note for note in account.notes if note["deal_id"] == deal_id]) == 2
+
+
+def test_a_note_on_a_deal_is_not_doubled(pipeline: Pipeline, account: Account) -> None:
+    """A note on a deal whose answer was lost is looked for on the deal."""
+    deal_id = add_deal(account, add_person(account, emails=[{"value": "ada@example.com"}]))
+    pipeline.settings(existing_deals=True, note=True)
+    account.fault({"operation": "notes.add", "count": 1}, {"kind": "commit-then-drop"})
+    record = pipeline.accept_and_deliver(message="How much is it?")
+    assert record.state is State.WAITING
+    assert pipeline.deliver_later(record.id, 200).state is State.DELIVERED
+    assert [note["deal_id"] for note in account.notes] == [deal_id]
+    assert pipeline.accept_and_deliver().lead_id == f"deal:{deal_id}"
+
+
+@pytest.mark.parametrize("change", [{"existing_deals": False}, {"existing": "new"}])
+def test_a_deal_counts_only_where_asked(
+    change: dict[str, Any], pipeline: Pipeline, account: Account
+) -> None:
+    """Without `existing_deals`, or with `existing = "new"`, a person with a deal gets a lead."""
+    add_deal(account, add_person(account, emails=[{"value": "ada@example.com"}]))
+    pipeline.settings(**{"existing_deals": True} | change)
+    assert pipeline.accept_and_deliver().result is Result.CREATED
+    assert account.calls("deals.list") == []
+
+
+@pytest.mark.parametrize("change", [{"status": "won"}, {"status": "lost"}, {"is_archived": True}])
+def test_a_closed_deal_is_left_alone(
+    change: dict[str, Any], pipeline: Pipeline, account: Account
+) -> None:
+    """A deal that is won, lost or archived takes no note: the enquiry is a new lead."""
+    deal_id = add_deal(account, add_person(account, emails=[{"value": "ada@example.com"}]))
+    account.http.patch(
+        f"/api/v2/deals/{deal_id}", json=change, headers={"x-api-token": TOKEN}
+    ).raise_for_status()
+    pipeline.settings(existing_deals=True)
+    assert pipeline.accept_and_deliver().result is Result.CREATED
+
+
+def test_an_old_deal_is_left_alone(pipeline: Pipeline, account: Account) -> None:
+    """A deal that nobody has touched within the window takes no note."""
+    add_deal(account, add_person(account, emails=[{"value": "ada@example.com"}]))
+    pipeline.settings(existing_deals=True, existing_window="1h")
+    pipeline.advance(7200)
+    assert pipeline.accept_and_deliver().result is Result.CREATED
+
+
+def test_a_new_person_has_no_deals(pipeline: Pipeline, account: Account) -> None:
+    """The deals of a person whom this submission created are not looked for: 35 tokens."""
+    warm(pipeline)
+    pipeline.settings(existing_deals=True)
+    warm(pipeline)
+    assert spend(pipeline, account, email="new@example.com") == 35
+
+
+def test_a_lead_that_became_a_deal_takes_the_next_enquiry(
+    pipeline: Pipeline, account: Account
+) -> None:
+    """The next enquiry after our own lead was converted goes to its deal."""
+    pipeline.settings(existing_deals=True, note=True)
+    first = pipeline.accept_and_deliver(message="first")
+    post(account, f"/api/v2/leads/{first.lead_id}/convert/deal", {})
+    second = pipeline.accept_and_deliver(message="second")
+    [deal] = account.state()["deals"]
+    assert (second.result, second.lead_id) == (Result.LABELLED, f"deal:{deal['id']}")
+    assert {note["deal_id"] for note in account.notes} == {deal["id"]}

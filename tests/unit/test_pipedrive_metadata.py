@@ -128,7 +128,7 @@ class Account:
                 return ok(self.person_fields)
             case "GET /v1/currencies":
                 return ok(self.currencies)
-            case "GET /api/v2/personFields/label_ids":
+            case "GET /api/v2/personFields/label_ids" | "GET /api/v2/dealFields/label_ids":
                 return ok({"field_code": "label_ids", "field_type": "set", "options": self.tags})
         return httpx.Response(404, json={"success": False, "error": "not found"})
 

@@ -202,12 +202,16 @@ def _describe_label(lead_id: str, names: ResolvedNames) -> Described:
 
 def _describe_lead(plan: LeadPlan, body: Json, known_ids: KnownIds) -> Described:
     create = _create(calls.LEADS_ADD, body)
-    if plan.existing != "label" or plan.person is None or known_ids.created_by_us:
+    is_new = known_ids.created_by_us and not plan.existing_deals
+    if plan.existing != "label" or plan.person is None or is_new:
         return _step("lead", "create", "created", [create])
     text = "created, unless the person has an open lead: that one gets the labels"
+    deals = calls.DEALS_LIST.cost if plan.existing_deals else 0
+    if deals:
+        text = "created, unless the person has an open lead or deal: that one gets labels and note"
     # A person that an earlier attempt created has no leads to list.
     may_list = known_ids.person is not None or known_ids.recorded_person is None
-    return _step("lead", "create", text, [create], calls.LEADS_LIST.cost if may_list else 0)
+    return _step("lead", "create", text, [create], calls.LEADS_LIST.cost + deals if may_list else 0)
 
 
 def _describe_note(content: str, known_ids: KnownIds) -> Described:

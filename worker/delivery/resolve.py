@@ -109,6 +109,9 @@ def resolve_plan(
         for name in (person.labels if person else ())
     ]
     has_job_title = person is not None and person.job_title is not None
+    deal_labels = (
+        look_up(partial(resolver.deal_label_ids, plan.labels), ()) if plan.existing_deals else ()
+    )
     channel, owner, owners = plan.channel, plan.owner, plan.owners
     if channel is not None:
         find_channel = partial(resolver.channel_id, channel, setting=f"{prefix}.channel")
@@ -126,6 +129,7 @@ def resolve_plan(
         custom=custom,
         person_custom=person_custom,
         person_label_ids=[label for label in person_labels if label is not None],
+        deal_label_ids=list(deal_labels or ()),
         writes_job_title=has_job_title and look_up(resolver.has_job_title, False),
         left_out=tuple(left_out),
         lacks_currency=lacks_currency,

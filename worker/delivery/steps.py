@@ -17,6 +17,7 @@ from worker.lead.owner_turns import owner_in_turn
 from worker.ledger.contact_cache import CachedPerson, normalize_name
 from worker.ledger.identifiers import PersonIdentity, is_one_of
 from worker.pipedrive.models import (
+    Deal,
     Organization,
     Person,
     PipedriveLead,
@@ -254,12 +255,17 @@ def create_or_label_lead(
 ) -> None:
     """Label the person's open lead if the source wants that and there is one, else create one."""
     if run.lead_id is not None:
-        _remember_adopted_lead(run, person, run.lead_id)
+        if not run.lead_id.startswith(unknown_outcome.DEAL_PREFIX):
+            _remember_adopted_lead(run, person, run.lead_id)
         return
     if run.plan.existing == "label" and person is not None:
         open_lead = _find_open_lead(run, person)
         if open_lead is not None:
             _label_lead(run, open_lead, names)
+            return
+        open_deal = _find_open_deal(run, person.person_id)
+        if open_deal is not None:
+            _label_deal(run, open_deal, names)
             return
     _create_lead(run, names)
 
@@ -317,6 +323,35 @@ def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> 
     _remember_lead(run, lead.id, parse_timestamp(lead.add_time))
 
 
+def _find_open_deal(run: DeliveryRun, person_id: int) -> Deal | None:
+    """Return the open deal that changed last, if the source wants that; none of a new person."""
+    if not run.plan.existing_deals or run.person_created:
+        return None
+    deals = run.pipedrive.deals.list_all(person_id=person_id, status="open")
+    latest = max(deals, key=_last_change, default=None)
+    return latest if latest and _last_change(latest) >= run.plan.existing_since else None
+
+
+def _last_change(deal: Deal) -> float:
+    return max(parse_timestamp(deal.add_time), parse_timestamp(deal.update_time))
+
+
+def _label_deal(run: DeliveryRun, deal: Deal, names: ResolvedNames) -> None:
+    """Add the labels that deals have too; the note follows, and stands for a lead.
+
+    The update can safely be repeated, so it is not announced. If the credentials may not make it,
+    the note is added all the same.
+    """
+    merged = list(dict.fromkeys([*deal.label_ids, *names.deal_label_ids]))
+    if merged != deal.label_ids:
+        try:
+            run.pipedrive.deals.update(deal.id, {"label_ids": merged})
+        except (Invalid, Forbidden) as error:
+            run.record_attempt("lead", "left out", f"the deal could not be labelled: {error.code}")
+    lead_id = f"{unknown_outcome.DEAL_PREFIX}{deal.id}"
+    run.record_facts("", lead_id=lead_id, result=Result.LABELLED)
+
+
 def _create_lead(run: DeliveryRun, names: ResolvedNames) -> None:
     names = assign_owner(run, names)
     body = lead_body(run.plan, names, person_id=run.person_id, organization_id=run.organization_id)
@@ -334,7 +369,7 @@ def add_note(run: DeliveryRun) -> None:
     content = run.plan.note_for(run.result)
     if content is None or run.note_id is not None or run.lead_id is None:
         return
-    body = note_body(content, lead_id=run.lead_id)
+    body = note_body(content, **unknown_outcome.note_target(run.lead_id))
     try:
         note_id = run.create("note", lambda: run.pipedrive.notes.add(body)).id
     except Gone:

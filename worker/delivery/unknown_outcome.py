@@ -27,6 +27,9 @@ Facts = dict[str, str | int | None]
 # Pipedrive's clock may be this far behind ours when we look through the newest persons.
 CLOCK_SKEW_SECONDS = 300.0
 
+# Before the id of a deal that is recorded in place of a lead.
+DEAL_PREFIX = "deal:"
+
 
 def settle_announced_create(run: DeliveryRun, policy: Policy) -> None:
     """Settle an announced create: adopt what it made, or let the step try again.
@@ -114,8 +117,16 @@ def find_deal(run: DeliveryRun) -> Facts:
     """Return the lead of this submission if it was converted to a deal."""
     for deal in run.pipedrive.deals.list_all(**_owner_filter(run, "org_id")):
         if run.record.id in (deal.origin_id or ""):
-            return {"lead_id": deal.source_lead_id or f"deal:{deal.id}", "result": Result.CREATED}
+            lead_id = deal.source_lead_id or f"{DEAL_PREFIX}{deal.id}"
+            return {"lead_id": lead_id, "result": Result.CREATED}
     return {}
+
+
+def note_target(lead_id: str) -> dict[str, int | str]:
+    """Return what the note is added to: the lead, or the deal that is recorded in its place."""
+    if lead_id.startswith(DEAL_PREFIX):
+        return {"deal_id": int(lead_id.removeprefix(DEAL_PREFIX))}
+    return {"lead_id": lead_id}
 
 
 def _owner_filter(run: DeliveryRun, organization: str) -> dict[str, Any]:
@@ -133,7 +144,7 @@ def _find_note(run: DeliveryRun, _: float) -> Facts:
 def find_note_on(run: DeliveryRun, lead_id: str) -> Facts:
     """Return the note of this submission on a lead; nothing if the lead is gone."""
     try:
-        for note in run.pipedrive.notes.list_all_of_lead(lead_id):
+        for note in run.pipedrive.notes.list_all(**note_target(lead_id)):
             if has_marker_of(note.content or "", run.record.id):
                 return {"note_id": note.id}
     except Gone:

@@ -56,6 +56,7 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     organization_visible_to: Visibility | None = None
     existing: Literal["label", "new"] = "label"
     existing_window: str = "30d"
+    existing_deals: bool = False
     note: bool = True
     match: list[MatchKind] | None = None  # None: by e-mail, else by phone
     enrich: Literal["never", "empty"] = "never"
@@ -90,6 +91,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     organization_visible_to: Visibility | None = None
     existing: Literal["label", "new"] | None = None
     existing_window: str | None = None
+    existing_deals: bool | None = None
     note: bool | None = None
     match: list[MatchKind] | None = None
     enrich: Literal["never", "empty"] | None = None

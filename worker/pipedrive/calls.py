@@ -62,6 +62,7 @@ ORGANIZATIONS_SEARCH = Call(
 
 DEALS_LIST = Call("deals.list", "GET", "/api/v2/deals", 10)
 DEALS_ARCHIVED = Call("deals.archived", "GET", "/api/v2/deals/archived", 20)
+DEALS_UPDATE = Call("deals.update", "PATCH", "/api/v2/deals/{id}", 5)
 
 DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
 DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)

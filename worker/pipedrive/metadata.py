@@ -30,7 +30,7 @@ from worker.units import parse_time_zone
 
 # The key of the deal field whose options are the marketing channels.
 CHANNEL_FIELD = "channel"
-# The key of the person field whose options are the labels of persons.
+# The key of the field of persons and of deals whose options are their labels.
 LABEL_FIELD = "label_ids"
 
 
@@ -43,6 +43,7 @@ class MetadataKind(StrEnum):
     CURRENCIES = "currencies"
     TIME_ZONE = "time_zone"
     PERSON_LABELS = "person_labels"
+    DEAL_LABELS = "deal_labels"
 
 
 class MetadataEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -97,6 +98,11 @@ def _read_channels(client: Pipedrive, now: float) -> MetadataTable:
 def _read_person_labels(client: Pipedrive, now: float) -> MetadataTable:
     """Return the options of the person field `label_ids`."""
     return _read_options(client.person_fields, LABEL_FIELD, now)
+
+
+def _read_deal_labels(client: Pipedrive, now: float) -> MetadataTable:
+    """Return the options of the deal field `label_ids`."""
+    return _read_options(client.deal_fields, LABEL_FIELD, now)
 
 
 def _read_options(fields: DealFields | PersonFields, code: str, now: float) -> MetadataTable:
@@ -193,6 +199,7 @@ READERS: dict[MetadataKind, Callable[[Pipedrive, float], MetadataTable]] = {
     MetadataKind.CURRENCIES: _read_currencies,
     MetadataKind.TIME_ZONE: _read_time_zone,
     MetadataKind.PERSON_LABELS: _read_person_labels,
+    MetadataKind.DEAL_LABELS: _read_deal_labels,
 }
 
 
@@ -206,6 +213,7 @@ KIND_NAMES = {
     MetadataKind.CURRENCIES: "currency",
     MetadataKind.TIME_ZONE: "time zone",
     MetadataKind.PERSON_LABELS: "label of persons",
+    MetadataKind.DEAL_LABELS: "label of deals",
 }
 
 EntryMatcher = Callable[[MetadataEntry], bool]
@@ -240,6 +248,12 @@ class NameResolver(ABC):
     def person_label_id(self, name: str, *, setting: str) -> int:
         """Return the id of a label of persons, which are not those of leads."""
         return int(self._find(MetadataKind.PERSON_LABELS, name, setting, match_name(name)).id)
+
+    def deal_label_ids(self, names: Iterable[str]) -> list[int]:
+        """Return the ids of those labels that deals have as well as leads."""
+        entries = self._table(MetadataKind.DEAL_LABELS).items
+        labels = (find_entry(entries, match_name(name)) for name in names)
+        return [int(label.id) for label in labels if label is not None]
 
     def has_job_title(self) -> bool:
         """Whether persons have the field that contact sync adds for job titles.

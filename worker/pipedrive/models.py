@@ -214,7 +214,10 @@ class Deal(Struct, frozen=True, kw_only=True):
     channel: int | None = None
     channel_id: str | None = None
     source_lead_id: str | None = None
+    label_ids: list[int] = field(default_factory=list)
+    is_deleted: bool = False
     add_time: str | None = None
+    update_time: str | None = None
 
 
 class FieldOption(Struct, frozen=True):

@@ -197,16 +197,17 @@ class Notes(_Operations):
         self,
         *,
         lead_id: str | None = None,
+        deal_id: int | None = None,
         person_id: int | None = None,
+        org_id: int | None = None,
         start: int | None = None,
         limit: int | None = None,
     ) -> ResultPage[Note]:
         return self._call(calls.NOTES_LIST, parse_start_page(Note), params=_without_none(locals()))
 
-    def list_all_of_lead(self, lead_id: str) -> Iterator[Note]:
-        return iterate_by_start(
-            lambda start: self.list(lead_id=lead_id, start=start, limit=MAX_PAGE_SIZE)
-        )
+    def list_all(self, **target: Any) -> Iterator[Note]:
+        """Yield all notes of one target: `lead_id`, `deal_id`, `person_id` or `org_id`."""
+        return iterate_by_start(lambda start: self.list(**target, start=start, limit=MAX_PAGE_SIZE))
 
 
 class Users(_Operations):
@@ -374,13 +375,22 @@ class Deals(_Operations):
             calls.DEALS_ARCHIVED, parse_cursor_page(Deal), params=_without_none(locals())
         )
 
+    def update(self, id: int, body: Mapping[str, Any]) -> Deal:
+        """Update a deal. `label_ids` replaces the whole list."""
+        return self._call(calls.DEALS_UPDATE, parse_one(Deal), path={"id": id}, body=body)
+
     def list_all(
-        self, *, person_id: int | None = None, org_id: int | None = None
+        self,
+        *,
+        person_id: int | None = None,
+        org_id: int | None = None,
+        status: str | None = None,
     ) -> Iterator[Deal]:
         return iterate_by_cursor(
             lambda cursor: self.list(
                 person_id=person_id,
                 org_id=org_id,
+                status=status,
                 include_fields="source_lead_id",
                 limit=MAX_PAGE_SIZE,
                 cursor=cursor,

@@ -41,6 +41,7 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
     custom: dict[str, Any] = field(default_factory=dict)
     person_custom: dict[str, Any] = field(default_factory=dict)
     person_label_ids: list[Id] = field(default_factory=list)
+    deal_label_ids: list[int] = field(default_factory=list)
     writes_job_title: bool = False
     left_out: tuple[str, ...] = ()
     lacks_currency: bool = False
@@ -197,9 +198,9 @@ def lead_patch(plan: LeadPlan, names: ResolvedNames, *, lead: Mapping[str, Any])
     )
 
 
-def note_body(content: str, *, lead_id: str) -> Json:
-    """`POST /v1/notes`."""
-    return {"content": content, "lead_id": lead_id}
+def note_body(content: str, **target: Id) -> Json:
+    """`POST /v1/notes`; `target` is one of `lead_id`, `deal_id`, `person_id` and `org_id`."""
+    return {"content": content, **target}
 
 
 def _is_empty(value: Any) -> bool:

@@ -126,6 +126,12 @@ DEAL_FIELDS = _by_code(
     StockField(code="origin_id", name="Source origin ID", kind="varchar"),
     StockField(code="channel", name="Source channel", kind="enum", options=CHANNELS),
     StockField(code="channel_id", name="Source channel ID", kind="varchar"),
+    StockField(
+        code="label_ids",
+        name="Labels",
+        kind="set",
+        options={201: "Hot", 202: "Website", 203: "Renewal"},
+    ),
     _custom("deal", "Budget", "varchar"),
     _custom(
         "deal", "Company size", "enum", {101: "1-10", 102: "11-50", 103: "51-200", 104: "201+"}

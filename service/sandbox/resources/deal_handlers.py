@@ -10,6 +10,7 @@ from service.sandbox.account.stock import DEAL_FIELDS, DEFAULT_CURRENCY
 from service.sandbox.api_errors import OBJECT_NOT_FOUND, ApiError, invalid_value, not_found
 from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources.contact_resource import (
+    check_labels,
     filter_by_ids,
     merge_custom_fields,
     select_fields,
@@ -41,6 +42,7 @@ def update_deal(call: ValidCall, company: Company) -> OperationResult:
     if (status := body.get("status", deal["status"])) not in STATUSES:
         raise invalid_value(f'"status" must be one of [{", ".join(STATUSES)}]')
     company.require_user(body.get("owner_id"), "owner_id")
+    check_labels(body, DEAL_FIELDS["label_ids"].options or {})
     company.require_currency(body.get("currency") or deal["currency"])
     now = format_seconds(company.now())
     changed = deal | body | {"update_time": now}

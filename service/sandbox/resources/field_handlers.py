@@ -23,7 +23,7 @@ MONEY_SUBFIELDS = [
 ]
 # Whether v1 lists the channel among the lead fields is not known; code that relies on it would fail
 # here.
-NOT_OF_LEADS = frozenset({"org_id", "origin", "origin_id", "channel", "channel_id"})
+NOT_OF_LEADS = frozenset({"org_id", "origin", "origin_id", "channel", "channel_id", "label_ids"})
 OPTIONAL_PARTS: Record = {
     "ui_visibility": {"add_visible_flag": True, "details_visible_flag": True},
     "important_fields": {"enabled": False, "stage_ids": []},
