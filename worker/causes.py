@@ -226,6 +226,7 @@ STEP_THINGS = {
     "person": "person",
     "lead": "lead",
     "note": "note",
+    "file": "file",
 }
 
 # The other steps, as worded after "permission to" and after "while".

@@ -24,10 +24,11 @@ from service.sources.request import (
 from service.sources.schema import Source
 from service.web import body, origins, pages, problems
 from service.web.problems import HttpProblem
-from worker.contract import Json, Lead, Receipt
+from worker.contract import Json, Lead, Raw, Receipt
 from worker.delivery.planned_steps import planned_calls
 from worker.errors import Unmappable
-from worker.lead.plan import build_plan
+from worker.lead.plan import build_plan, leave_out
+from worker.lead.uploads import Uploads, read_uploads
 
 PREVIEW_REQUEST_ID = "preview"
 
@@ -83,7 +84,8 @@ def preview(
         )
     if result.outcome is Outcome.HANDSHAKE:
         return Preview(outcome=result.outcome, response=_preview_response(response))
-    events, event_errors = _preview_events(source, result, now, explain=explain)
+    raw = redact_request(source, request)
+    events, event_errors = _preview_events(source, result, now, explain=explain, raw=raw)
     return Preview(
         outcome=result.outcome,
         response=_preview_response(response),
@@ -181,12 +183,17 @@ def _preview_problem(
 
 
 def _preview_events(
-    source: Source, result: NormalizationResult, now: float, *, explain: bool
+    source: Source,
+    result: NormalizationResult,
+    now: float,
+    *,
+    explain: bool,
+    raw: Raw | None = None,
 ) -> tuple[list[PreviewEvent], list[FieldError]]:
     previews: list[PreviewEvent] = []
     errors: list[FieldError] = []
     for number, event in enumerate(submissions.events_of(result)):
-        calls, event_errors = _plan_calls(source, event, f"{number:026d}", now)
+        calls, event_errors = _plan_calls(source, event, f"{number:026d}", now, raw)
         previews.append(
             msgspec.structs.replace(_preview_event(event, explain=explain), calls=calls)
         )
@@ -195,7 +202,7 @@ def _preview_events(
 
 
 def _plan_calls(
-    source: Source, event: SourceEvent, submission_id: str, now: float
+    source: Source, event: SourceEvent, submission_id: str, now: float, raw: Raw | None
 ) -> tuple[list[Json], list[FieldError]]:
     """The Pipedrive calls of an event, and why there are none or which parts cannot be written."""
     if event.outcome is not Outcome.LEAD or event.lead is None:
@@ -206,7 +213,11 @@ def _plan_calls(
         )
     except Unmappable as error:
         return [], [FieldError(error.setting, str(error))]
-    return planned_calls(lead_plan), [FieldError("", text) for text in lead_plan.left_out]
+    uploads = read_uploads(raw) if lead_plan.files else Uploads()
+    if uploads.left_out:
+        lead_plan = leave_out(lead_plan, event.lead, uploads.left_out)
+    calls = planned_calls(lead_plan, uploads.files)
+    return calls, [FieldError("", text) for text in lead_plan.left_out]
 
 
 def _preview_event(event: SourceEvent, *, explain: bool) -> PreviewEvent:

@@ -49,6 +49,7 @@ COMPARED_PLAN_FIELDS = (
     "enrich",
     "existing",
     "existing_deals",
+    "files",
 )
 
 

@@ -46,6 +46,7 @@ def build_state(gateway: Gateway, calls: int | None = None) -> Record:
         "persons": list(store.persons),
         "organizations": list(store.organizations),
         "notes": list(store.notes),
+        "files": list(store.files),
         "labels": list(store.labels),
         "deals": list(store.deals),
         "calls": latest_calls(gateway, calls),

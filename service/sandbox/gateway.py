@@ -20,6 +20,8 @@ from service.sandbox.request_validation import request_validators
 from service.sandbox.resources.handlers import HANDLERS
 
 MAX_BODY_BYTES = 1_048_576
+# With a file in it.
+MAX_FORM_BYTES = 20_971_520
 BODY_TIMEOUT_SECONDS = 30
 MAX_PENDING_TASKS = 1000
 NOBODY = Caller(0, "nobody", False)
@@ -58,7 +60,8 @@ class Gateway:
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         connection = CallerConnection(scope, receive, send)
-        raw = await _read_body(receive)
+        has_file = scope["raw_path"].partition(b"?")[0].endswith(b"/v1/files")
+        raw = await _read_body(receive, MAX_FORM_BYTES if has_file else MAX_BODY_BYTES)
         if raw is None:
             await connection.send(
                 413,
@@ -208,7 +211,7 @@ class GatewayExchange:
         return result.status, result.body()
 
 
-async def _read_body(receive: Receive) -> bytes | None:
+async def _read_body(receive: Receive, max_bytes: int) -> bytes | None:
     """The whole body, or None if it is too large or arrives too slowly."""
     parts: list[bytes] = []
     size = 0
@@ -220,7 +223,7 @@ async def _read_body(receive: Receive) -> bytes | None:
                     return b"".join(parts)
                 parts.append(message["body"])
                 size += len(message["body"])
-                if size > MAX_BODY_BYTES:
+                if size > max_bytes:
                     return None
                 if not message.get("more_body"):
                     return b"".join(parts)

@@ -13,6 +13,12 @@ import msgspec
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 from msgspec import Struct
+from multipart import (  # type: ignore[import-untyped]
+    MultipartError,
+    MultipartSegment,
+    PushMultipartParser,
+    parse_options_header,
+)
 
 from service.sandbox.api_errors import ApiError, invalid_value
 from service.sandbox.api_operations import Operation, Parameter, read_operations
@@ -171,6 +177,7 @@ DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 INTEGER = re.compile(r"-?\d{1,15}")
 DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})")
 DATETIME_SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})")
+MULTIPART = "multipart/form-data"
 SORT = re.compile(r"(\w+)(?: (ASC|DESC|asc|desc))?")
 MAX_QUERY_BYTES = 8192
 MAX_PARAMETERS = 50
@@ -193,6 +200,14 @@ def _is_datetime(value: object) -> bool:
     return not isinstance(value, str) or (
         DATETIME.fullmatch(value) is not None and bool(datetime.fromisoformat(value))
     )
+
+
+class FormFile(Struct, frozen=True):
+    """A file of a multipart form."""
+
+    name: str
+    media_type: str
+    content: bytes
 
 
 class ValidCall(Struct, frozen=True, kw_only=True):
@@ -260,10 +275,29 @@ class RequestValidator:
                 f"Unsupported content type, expected {body.media_type}",
                 code="ERR_UNSUPPORTED_MEDIA_TYPE",
             )
+        if body.media_type == MULTIPART:
+            return self._read_form(content_type, raw)
         document = parse_query(raw) if body.media_type.endswith("urlencoded") else _decode_json(raw)
         if not self._body.is_valid(document):
             raise invalid_value(describe_violation(self._body.iter_errors(document)))
         return dict(document)
+
+    def _read_form(self, content_type: str, raw: bytes) -> dict[str, Any]:
+        """The fields of a form by their type; the schema sees the name of a file."""
+        properties = self.operation.body.schema["properties"] if self.operation.body else {}
+        form = {
+            name: value
+            if isinstance(value, FormFile)
+            else _converter(str(properties.get(name, {}).get("type")))(value)
+            for name, value in _parse_form(content_type, raw).items()
+        }
+        texts = {
+            name: value.name if isinstance(value, FormFile) else value
+            for name, value in form.items()
+        }
+        if self._body is not None and not self._body.is_valid(texts):
+            raise invalid_value(describe_violation(self._body.iter_errors(texts)))
+        return form
 
 
 @cache
@@ -303,6 +337,28 @@ def _decode_json(raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise invalid_value('"value" must be of type object')
     return document
+
+
+def _parse_form(content_type: str, raw: bytes) -> dict[str, str | FormFile]:
+    """Fields and files of multipart/form-data by name."""
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    form: dict[str, str | FormFile] = {}
+    part: MultipartSegment | None = None
+    content = b""
+    try:
+        with PushMultipartParser(boundary.encode(), max_segment_count=MAX_PARAMETERS) as parser:
+            for event in parser.parse(raw):
+                if isinstance(event, MultipartSegment):
+                    part, content = event, b""
+                elif event is not None:
+                    content += bytes(event)
+                elif part is not None and part.filename is not None:
+                    form[part.name] = FormFile(part.filename, part.content_type or "", content)
+                elif part is not None:
+                    form[part.name] = content.decode()
+    except (MultipartError, ValueError) as error:
+        raise invalid_value("The form is not readable") from error
+    return form
 
 
 def _build_body_schema(operation: Operation) -> dict[str, Any]:

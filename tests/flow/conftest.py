@@ -17,7 +17,7 @@ from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
-from worker.contract import Lead, State
+from worker.contract import Lead, Raw, State, Submission
 from worker.delivery import Delivery, DeliveryContext
 from worker.delivery.client_factory import PipedriveClientFactory
 from worker.encryption import Cipher
@@ -161,7 +161,13 @@ class Pipeline:
         return Delivery(context, clients.new_client)
 
     def accept(self, **fields: Any) -> str:
-        mine = submission(state=State.QUEUED)
+        return self._accept(submission(state=State.QUEUED), fields)
+
+    def accept_request(self, raw: Raw, **fields: Any) -> str:
+        """Accept a lead that came in this request."""
+        return self._accept(structs.replace(submission(state=State.QUEUED), raw=raw), fields)
+
+    def _accept(self, mine: Submission, fields: dict[str, Any]) -> str:
         lead = Lead(**({"name": "Ada Lovelace", "email": "ada@example.com"} | fields))
         asyncio.run(
             accept(

@@ -11,6 +11,7 @@ from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
 from tests.flow.conftest import TOKEN, Account, Pipeline
 from tests.polling import eventually
+from tests.unit.test_uploads import PDF, PNG, form
 from worker.contract import Result, State
 
 PHONE = "+491711234567"
@@ -488,3 +489,74 @@ def test_a_lead_that_became_a_deal_takes_the_next_enquiry(
     [deal] = account.state()["deals"]
     assert (second.result, second.lead_id) == (Result.LABELLED, f"deal:{deal['id']}")
     assert {note["deal_id"] for note in account.notes} == {deal["id"]}
+
+
+# -- files
+
+
+def accept_form(pipeline: Pipeline, *files: tuple[str, bytes], **fields: Any) -> str:
+    """Accept a lead whose request was a form with these files."""
+    return pipeline.accept_request(form(*files), **fields)
+
+
+def test_files_are_attached(pipeline: Pipeline, account: Account) -> None:
+    """Files posted with a form are attached to the lead, for 10 tokens each; others are said."""
+    warm(pipeline)
+    pipeline.settings(files=True, note=True)
+    before = account.tokens()
+    record = pipeline.deliver(
+        accept_form(pipeline, ("cv.pdf", PDF), ("photo.png", PNG), ("run.exe", b"MZ\x90\x00"))
+    )
+    assert account.tokens() - before == 35 + 10 + 2 * 10
+    files = account.state()["files"]
+    assert [(file["name"], file["lead_id"]) for file in files] == [
+        ("cv.pdf", record.lead_id),
+        ("photo.png", record.lead_id),
+    ]
+    assert [file["file_size"] for file in files] == [len(PDF), len(PNG)]
+    [note] = account.notes
+    assert "run.exe" in note["content"]
+    assert "run.exe" not in repr(pipeline.ledger.attempts(record.id))
+
+
+def test_files_are_attached_only_where_asked(pipeline: Pipeline, account: Account) -> None:
+    """By default no file is attached."""
+    pipeline.deliver(accept_form(pipeline, ("cv.pdf", PDF)))
+    assert account.state()["files"] == []
+
+
+@pytest.mark.parametrize("kind", ["commit-then-drop", "drop-before"])
+def test_a_file_whose_answer_is_lost_is_attached_once(
+    kind: str, pipeline: Pipeline, account: Account
+) -> None:
+    """A lost answer is looked into, and each file is attached once."""
+    pipeline.settings(files=True)
+    account.fault({"operation": "files.add", "count": 1}, {"kind": kind})
+    record = pipeline.deliver(accept_form(pipeline, ("cv.pdf", PDF), ("photo.png", PNG)))
+    assert (record.state, record.reason) == (State.WAITING, "settle")
+    assert pipeline.deliver_later(record.id, 200).state is State.DELIVERED
+    assert [file["name"] for file in account.state()["files"]] == ["cv.pdf", "photo.png"]
+    assert len(account.leads) == 1
+
+
+def test_a_refused_file_stops_no_lead(pipeline: Pipeline, account: Account) -> None:
+    """A file that Pipedrive refuses is left out, and the next one is attached."""
+    pipeline.settings(files=True)
+    account.fault(
+        {"operation": "files.add", "count": 1},
+        {"kind": "answer", "status": 400, "body": {"success": False, "error": "too large"}},
+    )
+    record = pipeline.deliver(accept_form(pipeline, ("cv.pdf", PDF), ("photo.png", PNG)))
+    assert record.state is State.DELIVERED
+    assert [file["name"] for file in account.state()["files"]] == ["photo.png"]
+    assert ("file", "left out") in [
+        (attempt.step, attempt.outcome) for attempt in pipeline.ledger.attempts(record.id)
+    ]
+
+
+def test_files_go_to_a_deal_in_the_leads_place(pipeline: Pipeline, account: Account) -> None:
+    """Where the enquiry goes to an open deal, so do its files."""
+    deal_id = add_deal(account, add_person(account, emails=[{"value": "ada@example.com"}]))
+    pipeline.settings(files=True, existing_deals=True)
+    pipeline.deliver(accept_form(pipeline, ("cv.pdf", PDF)))
+    assert [file["deal_id"] for file in account.state()["files"]] == [deal_id]

@@ -86,6 +86,7 @@ UNDOCUMENTED = frozenset(
         "pinned_to_lead_flag",
         "marketing_status",
         "creator_user_id",
+        "file_type",
         "next_start",
     }
 )

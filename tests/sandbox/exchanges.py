@@ -68,6 +68,7 @@ def talk(client: httpx.Client, clock: ManualClock) -> list[Exchange]:
     lead = _leads(client, rich, poor, organization)
     clock.advance(5)
     _notes(client, lead, rich, organization)
+    _files(client, lead)
     _lists_and_searches(client, rich, organization)
     _metadata(client)
     _endings(client, lead, rich, poor, organization)
@@ -163,6 +164,14 @@ def _notes(client: httpx.Client, lead: str, rich: int, organization: int) -> Non
     client.get("/v1/notes", params={"limit": 1})
     client.get("/v1/notes", params={"person_id": rich})
     client.delete(f"/v1/notes/{note}")
+
+
+def _files(client: httpx.Client, lead: str) -> None:
+    """Only leads: the documents' validator does not read a number from a form."""
+    file = {"file": ("cv.pdf", b"%PDF-1.7", "application/pdf")}
+    data(client.post("/v1/files", data={"lead_id": lead}, files=file))
+    client.get("/v1/files", params={"sort": "update_time DESC", "limit": 1})
+    client.get("/v1/files")
 
 
 def _lists_and_searches(client: httpx.Client, rich: int, organization: int) -> None:

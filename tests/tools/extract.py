@@ -49,6 +49,8 @@ OPERATIONS: dict[str, tuple[SourceOperation, ...]] = {
         SourceOperation("notes.get", "get", "/notes/{id}"),
         SourceOperation("notes.update", "put", "/notes/{id}"),
         SourceOperation("notes.delete", "delete", "/notes/{id}"),
+        SourceOperation("files.list", "get", "/files"),
+        SourceOperation("files.add", "post", "/files"),
         SourceOperation("users.list", "get", "/users"),
         SourceOperation("users.me", "get", "/users/me"),
         SourceOperation("currencies.list", "get", "/currencies"),

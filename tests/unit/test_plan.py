@@ -77,6 +77,7 @@ def test_defaults() -> None:
         "existing_window_seconds": 30 * 86400.0,
         "existing_since": RECEIVED + 60 - 30 * 86400.0,
         "existing_deals": False,
+        "files": False,
         "note_html": None,
         "note_existing_html": None,
         "left_out": (),

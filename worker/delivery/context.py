@@ -12,6 +12,7 @@ from worker.errors import Gated, OutcomeUnknown, OutOfAllowance, PipedriveError
 from worker.fate import Policy
 from worker.lead.plan import LeadPlan
 from worker.lead.settings import LeadMapping
+from worker.lead.uploads import UploadedFile
 from worker.ledger import Ledger, Record
 from worker.ledger.contact_cache import ContactCache
 from worker.ledger.identifiers import PersonIdentity, person_identities
@@ -48,6 +49,8 @@ class DeliveryRun:
     result: str | None = None
     note_id: int | None = None
     owner_id: int | None = None
+    files_done: int = 0
+    uploads: tuple[UploadedFile, ...] = ()
     attempts: list[Attempt] = field(default_factory=list)
     # The steps in which this delivery, not an earlier attempt, created something.
     created_steps: set[str] = field(default_factory=set)
@@ -60,6 +63,7 @@ class DeliveryRun:
         self.result = self.record.result
         self.note_id = self.record.note_id
         self.owner_id = self.record.owner_id
+        self.files_done = self.record.files_done
 
     @property
     def identities(self) -> tuple[PersonIdentity, ...]:

@@ -24,6 +24,7 @@ from worker.erasure.erasure import erase_if_marked
 from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
 from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out, needs_time_zone
 from worker.lead.rules import find_match
+from worker.lead.uploads import read_uploads
 from worker.ledger import ClaimResult, Record
 from worker.ledger.contact_cache import normalize_name
 from worker.ledger.identifiers import PersonIdentity, person_identities
@@ -209,6 +210,9 @@ class Delivery:
             step = "settle"
             if run.lookup_before is not None and context.ledger.now() < run.lookup_before:
                 raise Restored("submission", run.lookup_before)
+            if run.plan.files:
+                run.uploads, left_out = read_uploads(record.raw)
+                run.plan = leave_out(run.plan, run.lead, left_out)
             settle_announced_create(run, context.policy)
             step = "names"
             names = resolve_names(run, context.metadata)
@@ -226,6 +230,8 @@ class Delivery:
             steps.create_or_label_lead(run, person, names)
             step = "note"
             steps.add_note(run)
+            step = "file"
+            steps.attach_files(run)
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception as error:

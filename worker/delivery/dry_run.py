@@ -21,6 +21,7 @@ from worker.errors import LeadlineError, Unavailable, UnknownName
 from worker.lead.owner_turns import describe_owners
 from worker.lead.plan import LeadPlan, build_plan, find_mapping, leave_out, needs_time_zone
 from worker.lead.settings import LeadMapping
+from worker.lead.uploads import Uploads, read_uploads
 from worker.ledger import Record
 from worker.ledger.contact_cache import ContactCache
 from worker.ledger.identifiers import person_identities
@@ -90,8 +91,11 @@ class DryRunner:
         names = stored.resolve(plan)
         if names.left_out:
             plan = leave_out(plan, lead, names.left_out, without_value=names.lacks_currency)
+        uploads = read_uploads(record.raw) if plan.files else Uploads()
+        if uploads.left_out:
+            plan = leave_out(plan, lead, uploads.left_out)
         known_ids = self._known_ids(record, lead, plan)
-        steps = [step for step, _ in describe_steps(plan, names, known_ids)]
+        steps = [step for step, _ in describe_steps(plan, names, known_ids, uploads.files)]
         return DryRun(
             steps=steps,
             problems=stored.problems,
@@ -120,6 +124,7 @@ class DryRunner:
             open_lead=person.lead_id if person else None,
             recorded_lead=record.lead_id,
             recorded_note=record.note_id,
+            files_done=record.files_done,
             result=record.result,
         )
 

@@ -6,7 +6,7 @@ stored submission. What only a response can tell is a placeholder (`"{person.id}
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 
 from worker.contract import Json, Result
 from worker.lead.plan import LeadPlan, PersonPlan
+from worker.lead.uploads import UploadedFile
 from worker.pipedrive import calls
 from worker.pipedrive.calls import Call
 from worker.pipedrive.request_bodies import (
@@ -73,11 +74,15 @@ class KnownIds(Struct, frozen=True, kw_only=True):
     open_lead: str | None = None
     recorded_lead: str | None = None
     recorded_note: int | None = None
+    files_done: int = 0
     result: Result | None = None
 
 
 def describe_steps(
-    plan: LeadPlan, names: ResolvedNames, known_ids: KnownIds
+    plan: LeadPlan,
+    names: ResolvedNames,
+    known_ids: KnownIds,
+    uploads: Sequence[UploadedFile] = (),
 ) -> Iterator[tuple[PlannedStep, list[PlannedCall]]]:
     """Yield each step with its calls, in the order of the delivery."""
     if names.owners:
@@ -103,14 +108,17 @@ def describe_steps(
     content = plan.note_for(result)
     if content:
         yield _describe_note(content, known_ids)
+    for number, upload in enumerate(uploads if plan.files else (), 1):
+        yield _describe_file(upload, number, known_ids)
 
 
-def planned_calls(plan: LeadPlan) -> list[Json]:
+def planned_calls(plan: LeadPlan, uploads: Sequence[UploadedFile] = ()) -> list[Json]:
     """Return the calls for somebody new: `[{"method", "path", "body"}]`, in order.
 
+    `uploads` are the files that were posted; only their name and type are shown.
     Names that only the account can resolve stay names (`"label_ids": ["Website"]`).
     """
-    steps = describe_steps(plan, ResolvedNames.unresolved(plan), KnownIds())
+    steps = describe_steps(plan, ResolvedNames.unresolved(plan), KnownIds(), uploads)
     return [
         {"method": each.call.method, "path": each.path, "body": each.body}
         for _, planned in steps
@@ -219,6 +227,16 @@ def _describe_note(content: str, known_ids: KnownIds) -> Described:
         return PlannedStep("note", "done", f"note {known_ids.recorded_note} exists already"), []
     body = note_body(content, lead_id=known_ids.recorded_lead or LEAD)
     return _step("note", "create", "created", [_create(calls.NOTES_ADD, body)])
+
+
+def _describe_file(upload: UploadedFile, number: int, known_ids: KnownIds) -> Described:
+    if number <= known_ids.files_done:
+        return PlannedStep("file", "done", f"file {number} was attached already"), []
+    body = {
+        "lead_id": known_ids.recorded_lead or LEAD,
+        "file": f"{upload.name} ({upload.media_type}, {len(upload.content)} bytes)",
+    }
+    return _step("file", "create", "attached", [_create(calls.FILES_ADD, body)])
 
 
 def _step(

@@ -12,7 +12,7 @@ from msgspec import structs
 from worker.contract import Json, Result
 from worker.delivery import unknown_outcome
 from worker.delivery.context import DeliveryRun
-from worker.errors import Forbidden, Gone, Invalid
+from worker.errors import Forbidden, Gone, Invalid, Refused
 from worker.lead.owner_turns import owner_in_turn
 from worker.ledger.contact_cache import CachedPerson, normalize_name
 from worker.ledger.identifiers import PersonIdentity, is_one_of
@@ -28,6 +28,7 @@ from worker.pipedrive.request_bodies import (
     ONLY_WHEN_CREATED,
     ResolvedNames,
     SearchQuery,
+    file_body,
     lead_body,
     lead_patch,
     missing_fields,
@@ -378,3 +379,26 @@ def add_note(run: DeliveryRun) -> None:
         run.record_attempt("note", "left out", "the lead was converted or deleted meanwhile")
     else:
         run.record_facts("note", note_id=note_id)
+
+
+def _create_file(run: DeliveryRun, body: Json) -> None:
+    run.create("file", lambda: run.pipedrive.files.add(body))
+
+
+def attach_files(run: DeliveryRun) -> None:
+    """Attach the files that were posted to the lead, one after another.
+
+    A file that Pipedrive refuses, for its size or the account's space, is left out: the lead is
+    there already.
+    """
+    if run.lead_id is None:
+        return
+    target = unknown_outcome.note_target(run.lead_id)
+    for number, upload in enumerate(run.uploads[run.files_done :], run.files_done + 1):
+        try:
+            _create_file(run, file_body(upload, **target))
+        except Refused as error:
+            run.record_attempt("file", "left out", f"file {number}: {error.code}")
+            run.record_facts("", files_done=number)
+        else:
+            run.record_facts("file", files_done=number)

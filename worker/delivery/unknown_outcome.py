@@ -154,12 +154,26 @@ def find_note_on(run: DeliveryRun, lead_id: str) -> Facts:
     return {}
 
 
+def _find_file(run: DeliveryRun, announced_at: float) -> Facts:
+    """Find the file among the newest by its name and its lead or deal."""
+    if run.lead_id is None or run.files_done >= len(run.uploads):
+        return {}
+    [(field, target)] = note_target(run.lead_id).items()
+    name = run.uploads[run.files_done].name
+    for file in run.pipedrive.files.list_newest():
+        is_new = parse_timestamp(file.add_time) >= announced_at - CLOCK_SKEW_SECONDS
+        if is_new and file.name == name and getattr(file, field) == target:
+            return {"files_done": run.files_done + 1}
+    return {}
+
+
 # How to look for each create, by the step that was announced.
 FINDERS: dict[str, Callable[[DeliveryRun, float], Facts]] = {
     "organization": _find_organization,
     "person": _find_person,
     "lead": _find_lead,
     "note": _find_note,
+    "file": _find_file,
 }
 
 

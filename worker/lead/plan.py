@@ -258,12 +258,13 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     are several who take turns, instead of one `owner`. `person` is None for a lead that names only
     a company; then `organization` is set. An open lead counts as existing if it was added at
     `existing_since` (Unix seconds) or later; with `existing_deals` so does an open deal that was
-    changed since. `note_html` is the note on a new lead and may be None; `note_existing_html` is
-    the note on an open lead that is labelled, and is set whenever the source wants notes.
-    `left_out` are plain sentences about values that could not be written; `value_is_own` says that
-    `value` comes from the lead's own amount and not from an answer. `custom` holds the fields of
-    the lead and of the person, whose texts are read as they are written in `country` (a code).
-    `enrich`: a person or organisation that exists gets what it lacks. `matched_rule` counts from 0.
+    changed since. `files`: those that were posted are attached. `note_html` is the note on a new
+    lead and may be None; `note_existing_html` is the note on an open lead that is labelled, and is
+    set whenever the source wants notes. `left_out` are plain sentences about values that could not
+    be written; `value_is_own` says that `value` comes from the lead's own amount and not from an
+    answer. `custom` holds the fields of the lead and of the person, whose texts are read as they are
+    written in `country` (a code). `enrich`: a person or organisation that exists gets what it
+    lacks. `matched_rule` counts from 0.
     """
 
     source: str
@@ -291,6 +292,7 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     existing_window_seconds: float
     existing_since: float
     existing_deals: bool
+    files: bool
     note_html: str | None
     note_existing_html: str | None
     left_out: tuple[str, ...]
@@ -358,6 +360,7 @@ def build_plan(
         existing_window_seconds=window,
         existing_since=now - window,
         existing_deals=settings.existing_deals and settings.existing == "label",
+        files=settings.files,
         note_html=None,
         note_existing_html=None,
         left_out=(),

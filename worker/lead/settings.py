@@ -57,6 +57,7 @@ class LeadSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     existing: Literal["label", "new"] = "label"
     existing_window: str = "30d"
     existing_deals: bool = False
+    files: bool = False
     note: bool = True
     match: list[MatchKind] | None = None  # None: by e-mail, else by phone
     enrich: Literal["never", "empty"] = "never"
@@ -92,6 +93,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     existing: Literal["label", "new"] | None = None
     existing_window: str | None = None
     existing_deals: bool | None = None
+    files: bool | None = None
     note: bool | None = None
     match: list[MatchKind] | None = None
     enrich: Literal["never", "empty"] | None = None

@@ -29,8 +29,8 @@ class Record(Struct, frozen=True, kw_only=True):
     erased. `unreadable`: they exist, but this process lacks the key, or they are damaged or of a
     newer version; of a newer version only `LEDGER_FIELDS` are read. `announced` names the create
     that may have been sent and has no recorded outcome yet. `owner_id` is the owner whose turn it
-    was. `fetch` says where to read the record
-    behind an event that contains only ids; None once it was fetched.
+    was; `files_done` counts the files that were attached, or refused. `fetch` says where to read
+    the record behind an event that contains only ids; None once it was fetched.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Record(Struct, frozen=True, kw_only=True):
     owner_id: int | None = None
     lead_id: str | None = None
     note_id: int | None = None
+    files_done: int = 0
     announced: str | None = None
     announced_at: float | None = None
     forgotten: bool = False

@@ -41,6 +41,9 @@ SOURCES_LIST = Call("sources.list", "GET", "/v1/leadSources", 2)
 NOTES_ADD = Call("notes.add", "POST", "/v1/notes", 10, create=True)
 NOTES_LIST = Call("notes.list", "GET", "/v1/notes", 20)
 
+FILES_ADD = Call("files.add", "POST", "/v1/files", 10, create=True)
+FILES_LIST = Call("files.list", "GET", "/v1/files", 20)
+
 USERS_ME = Call("users.me", "GET", "/v1/users/me", 2)
 USERS_LIST = Call("users.list", "GET", "/v1/users", 20)
 CURRENCIES_LIST = Call("currencies.list", "GET", "/v1/currencies", 20)

@@ -17,10 +17,12 @@ import httpx
 from msgspec import Struct
 
 from worker.errors import Invalid, PipedriveError, Reauthorise, Unauthorized
+from worker.lead.uploads import UploadedFile
 from worker.pipedrive import operations
 from worker.pipedrive.auth import Auth
 from worker.pipedrive.calls import Call
 from worker.pipedrive.deadline import Deadline
+from worker.pipedrive.form_body import content_type_of, encode_form
 from worker.pipedrive.models import UnreadableResponse
 from worker.pipedrive.redaction import iterate_texts, redact
 from worker.pipedrive.responses import ApiResponse, connection_error, decipher, inconclusive_error
@@ -118,6 +120,7 @@ class Pipedrive:
         self.labels = operations.Labels(self.call)
         self.sources = operations.LeadSources(self.call)
         self.notes = operations.Notes(self.call)
+        self.files = operations.Files(self.call)
         self.users = operations.Users(self.call)
         self.currencies = operations.Currencies(self.call)
         self.persons = operations.Persons(self.call)
@@ -195,7 +198,7 @@ class Pipedrive:
             **self._auth.headers(),
         }
         if content is not None:
-            headers["content-type"] = "application/json"
+            headers["content-type"] = content_type_of(content)
         base = (
             self._auth.base_url() if self._base_url == DEFAULT_BASE_URL else None
         ) or self._base_url
@@ -256,6 +259,8 @@ def normalize_base_url(url: str) -> str:
 def _encode_body(call: Call, body: Mapping[str, Any] | None) -> bytes | None:
     if body is None:
         return None
+    if any(isinstance(value, UploadedFile) for value in body.values()):
+        return encode_form(body)
     try:
         return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, TypeError, RecursionError) as error:

@@ -112,6 +112,16 @@ class Note(Struct, frozen=True, kw_only=True):
     add_time: str | None = None
 
 
+class PipedriveFile(Struct, frozen=True, kw_only=True):
+    """A file that was added to a lead or deal. `name` is the one that people see."""
+
+    id: int
+    name: str | None = None
+    lead_id: str | None = None
+    deal_id: int | None = None
+    add_time: str | None = None
+
+
 class PipedriveUser(Struct, frozen=True, kw_only=True):
     """A user. Only `users.me` returns `company_domain` and `company_name`.
 

@@ -22,6 +22,7 @@ from worker.pipedrive.models import (
     Person,
     PersonHit,
     PipedriveField,
+    PipedriveFile,
     PipedriveLead,
     PipedriveUser,
     ResultPage,
@@ -44,6 +45,8 @@ from worker.pipedrive.responses import ApiResponse
 R = TypeVar("R")
 # `list` under a name that the methods called `list` do not hide.
 List = list
+# The largest page of files.
+MAX_FILES_PAGE_SIZE = 100
 EMPTY_BODY: Mapping[str, Any] = {}
 
 
@@ -208,6 +211,22 @@ class Notes(_Operations):
     def list_all(self, **target: Any) -> Iterator[Note]:
         """Yield all notes of one target: `lead_id`, `deal_id`, `person_id` or `org_id`."""
         return iterate_by_start(lambda start: self.list(**target, start=start, limit=MAX_PAGE_SIZE))
+
+
+class Files(_Operations):
+    """https://developers.pipedrive.com/docs/api/v1/Files"""
+
+    def add(self, body: Mapping[str, Any]) -> PipedriveFile:
+        """Add a file to one of `lead_id` and `deal_id`; `file` is an `UploadedFile`."""
+        return self._call(calls.FILES_ADD, parse_created(PipedriveFile), body=body)
+
+    def list_newest(self) -> ResultPage[PipedriveFile]:
+        """Return the files that were changed last, at most 100."""
+        return self._call(
+            calls.FILES_LIST,
+            parse_start_page(PipedriveFile),
+            params={"sort": "update_time DESC", "limit": MAX_FILES_PAGE_SIZE},
+        )
 
 
 class Users(_Operations):

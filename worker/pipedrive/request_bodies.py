@@ -16,6 +16,7 @@ from worker.lead.owner_turns import OwnerShare
 from worker.lead.phone_numbers import search_words
 from worker.lead.plan import LeadPlan, OrganizationDetails, PersonPlan
 from worker.lead.settings import MATCH_KINDS, MatchKind
+from worker.lead.uploads import UploadedFile
 from worker.pipedrive.models import JOB_TITLE_FIELD, SYNCED_FIELDS
 
 # A number or UUID from Pipedrive; in a preview, the name or placeholder that stands for it.
@@ -201,6 +202,11 @@ def lead_patch(plan: LeadPlan, names: ResolvedNames, *, lead: Mapping[str, Any])
 def note_body(content: str, **target: Id) -> Json:
     """`POST /v1/notes`; `target` is one of `lead_id`, `deal_id`, `person_id` and `org_id`."""
     return {"content": content, **target}
+
+
+def file_body(upload: UploadedFile, **target: Id) -> Json:
+    """`POST /v1/files`; `target` is one of `lead_id` and `deal_id`."""
+    return {**target, "file": upload}
 
 
 def _is_empty(value: Any) -> bool:

@@ -149,6 +149,7 @@ class RecordStore:
         self.persons = RecordTable("person", self._changes, ("org_id",))
         self.organizations = RecordTable("organization", self._changes)
         self.notes = RecordTable("note", self._changes, ("lead_id", "person_id"))
+        self.files = RecordTable("file", self._changes)
         self.deals = RecordTable("deal", self._changes, ("person_id", "org_id"))
         self.conversions = RecordTable("conversion", self._changes)
         # Single values that survive a restart: sequences, refresh tokens, the day's tokens.
@@ -156,8 +157,8 @@ class RecordStore:
         self.tables = {
             table.name: table
             for table in (
-                self.labels, self.leads, self.persons, self.organizations, self.notes, self.deals,
-                self.conversions, self.values
+                self.labels, self.leads, self.persons, self.organizations, self.notes, self.files,
+                self.deals, self.conversions, self.values
             )
         }  # fmt: skip
 

@@ -9,6 +9,7 @@ from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources import (
     deal_handlers,
     field_handlers,
+    file_handlers,
     lead_handlers,
     note_handlers,
     organization_handlers,
@@ -41,6 +42,8 @@ HANDLERS: dict[str, Handler] = {
     "notes.add": note_handlers.add_note,
     "notes.update": note_handlers.update_note,
     "notes.delete": note_handlers.delete_note,
+    "files.list": file_handlers.list_files,
+    "files.add": file_handlers.add_file,
     "users.list": user_handlers.list_users,
     "users.me": user_handlers.get_me,
     "currencies.list": user_handlers.list_currencies,
