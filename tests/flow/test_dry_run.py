@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.flow.conftest import Account, Pipeline
+from tests.unit.test_uploads import PDF, form
 from worker.contract import Lead, State
 from worker.delivery.dry_run import DryRun, DryRunner
 from worker.lead.settings import LeadMapping
@@ -83,12 +84,35 @@ def test_the_prediction_for_a_known_person(pipeline: Pipeline, account: Account)
     assert len(account.leads) == 1
 
 
+def test_the_prediction_of_all_that_may_be_set(pipeline: Pipeline, account: Account) -> None:
+    """With every setting on, what it predicts is the most that the delivery costs."""
+    warm(pipeline)
+    pipeline.settings(
+        match=["email", "phone"], enrich="empty", existing_deals=True, files=True, note=True,
+        owner_id=[12, 1], person_labels=["Customer"], marketing=True,
+        custom={"organization.address": "{answers.street}"},
+    )  # fmt: skip
+    pipeline.accept_and_deliver(email="names@example.com")
+    details = {"phone": "+491711234567", "company": "Acme", "answers": {"street": "1 High St"}}
+    for email, whats in (
+        ("new@example.com", ["search", "search", "create", "create", "create"]),
+        ("new@example.com", ["enrich", "enrich", "label", "create", "create"]),
+    ):
+        waiting = pipeline.accept_request(form(("cv.pdf", PDF)), email=email, **details)
+        dry_run, tokens = predict(pipeline, waiting), account.tokens()
+        assert [step.what for step in dry_run.steps] == whats
+        assert (dry_run.problems, dry_run.owner) == ([], "12, 1 in turns")
+        assert pipeline.deliver(waiting).state is State.DELIVERED
+        assert account.tokens() - tokens <= dry_run.tokens
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "place"),
     [
         ("labels", ["Nope"], "sources.contact.lead.labels"),
         ("channel", "Nope", "sources.contact.lead.channel"),
         ("owner_id", 424242, "sources.contact.lead.owner_id"),
+        ("owner_id", [424242, 424243], "sources.contact.lead.owner_id"),
         ("custom", {"Nope": "{email}"}, "sources.contact.lead.custom.Nope"),
     ],
 )

@@ -104,3 +104,20 @@ def test_a_worker_looks_at_its_start(
         slots.stop()
         thread.join(20)
     assert not thread.is_alive()
+
+
+def test_who_takes_turns_may_be_missing(redis: redis_py.Redis, account: Account) -> None:
+    """Of owners who take turns a missing one is said, but no lead dies of it.
+
+    A missing label of persons is needed; the organisation's fields are no names to look up.
+    """
+    lead = LeadSettings(
+        owner_id=[12, 999], person_labels=["Website"], custom={"organization.address": "x"}
+    )
+    names = PipedriveClientFactory(settings(account.url), redis, Meter()).metadata
+    unresolved = unresolved_names.find_unresolved({"one": LeadMapping("one", lead)}, names)
+    assert [(one.kind, one.name, one.needed) for one in unresolved] == [
+        ("owner", "999", False),
+        ("label of persons", "Website", True),
+    ]
+    assert "the other owners take the turns" in unresolved[0].message

@@ -6,6 +6,7 @@ from worker.contract import Lead, Utm
 from worker.delivery.planned_steps import planned_calls
 from worker.lead.plan import build_plan
 from worker.lead.settings import LeadMapping, LeadSettings
+from worker.lead.uploads import UploadedFile
 
 
 def calls(lead: Lead, **settings: Any) -> list[dict[str, Any]]:
@@ -88,3 +89,54 @@ def test_bare_leads() -> None:
         "/v1/leads",
     ]
     assert "person_id" not in company[-1]["body"]
+
+
+def test_what_more_may_be_set() -> None:
+    """Searches of `match`, owners in turn, details of both contacts and files are all planned."""
+    mapping = LeadMapping(
+        source="contact",
+        lead=LeadSettings(
+            match=["email", "phone"],
+            owner_id=[12, 15],
+            person_labels=["Inbound"],
+            person_visible_to="1",
+            organization_visible_to="7",
+            marketing=True,
+            was_seen=True,
+            note=False,
+            files=True,
+            custom={"organization.address": "{answers.street}", "Kind": "ad"},
+        ),
+    )
+    lead = Lead(
+        name="Ann",
+        email="ann@acme.example",
+        phone="+4915112345678",
+        company="Acme",
+        consent=True,
+        answers={"street": "1 High Street"},
+    )
+    plan = build_plan(mapping, lead, submission_id="sub-1", received_at=0.0, now=0.0)
+    upload = UploadedFile("cv.pdf", "application/pdf", b"%PDF-1.7")
+    planned = planned_calls(plan, [upload])
+    assert [(call["method"], call["path"].partition("?")[0]) for call in planned] == [
+        ("GET", "/api/v2/organizations/search"),
+        ("POST", "/api/v2/organizations"),
+        ("GET", "/api/v2/persons/search"),
+        ("GET", "/api/v2/persons/search"),
+        ("POST", "/api/v2/persons"),
+        ("POST", "/v1/leads"),
+        ("POST", "/v1/files"),
+    ]
+    organization, person, created, file = (planned[at]["body"] for at in (1, 4, 5, 6))
+    assert organization == {
+        "name": "Acme",
+        "owner_id": "{owner.id}",
+        "visible_to": 7,
+        "address": {"value": "1 High Street"},
+    }
+    assert (person["label_ids"], person["visible_to"]) == (["Inbound"], 1)
+    assert (person["marketing_status"], person["owner_id"]) == ("subscribed", "{owner.id}")
+    assert (created["owner_id"], created["was_seen"], created["Kind"]) == ("{owner.id}", True, "ad")
+    assert "organization.address" not in created
+    assert file == {"lead_id": "{lead.id}", "file": "cv.pdf (application/pdf, 8 bytes)"}
