@@ -160,6 +160,19 @@ def test_one_person_by_phone_for_two_emails_at_once(pipeline: Pipeline, account:
     assert (len(account.persons), len(account.leads)) == (1, 1)
 
 
+def test_the_open_lead_is_found_by_either(pipeline: Pipeline, account: Account) -> None:
+    """A lead that came by phone with another e-mail is found by the first e-mail too."""
+    pipeline.settings(match=["email", "phone"])
+    first = pipeline.accept_and_deliver(phone=PHONE)
+    account.http.patch(
+        f"/v1/leads/{first.lead_id}", json={"is_archived": True}, headers={"x-api-token": TOKEN}
+    )
+    second = pipeline.accept_and_deliver(email="lovelace@example.com", phone=PHONE)
+    third = pipeline.accept_and_deliver(phone=PHONE)
+    assert (second.result, second.person_id) == (Result.CREATED, first.person_id)
+    assert (third.result, third.lead_id) == (Result.LABELLED, second.lead_id)
+
+
 def test_a_phone_whose_create_was_lost_is_adopted(pipeline: Pipeline, account: Account) -> None:
     """A person without e-mail is found among the newest by the number, however it is written."""
     account.fault({"operation": "persons.add", "count": 1}, {"kind": "commit-then-drop"})

@@ -288,7 +288,8 @@ def _remember_lead(run: DeliveryRun, lead_id: str, added_at: float) -> None:
 def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | None:
     """Return the lead to label, if any.
 
-    That is the remembered lead, else, for a person that we did not create, the newest open lead.
+    That is the remembered lead, else, for a person that we did not create, the newest open lead. By
+    one of two identities we may not remember what came by the other.
     """
     after = run.plan.existing_since
     if person.lead_id is not None:
@@ -300,7 +301,7 @@ def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | N
             return lead if parse_timestamp(lead.add_time) >= after else None
         for identity in _identities_in_cache(run):
             run.contacts.forget_lead(*identity)
-    if person.created:
+    if person.created and (len(run.identities) == 1 or run.person_created):
         return None
     leads = [
         lead
