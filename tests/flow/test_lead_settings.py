@@ -214,7 +214,7 @@ def test_a_new_person_and_organisation_get_all_that_is_set(
 ) -> None:
     """Labels, visibility, marketing status, address and website go with the creates, at no cost."""
     pipeline.settings(**DETAILS)
-    pipeline.accept_and_deliver(email="warm@example.com")
+    pipeline.accept_and_deliver(email="warm@example.com", consent=True)
     spent = account.tokens()
     record = pipeline.accept_and_deliver(**ACME)
     assert account.tokens() - spent == 35 + 25
@@ -264,10 +264,10 @@ def test_a_label_of_persons_that_is_unknown(pipeline: Pipeline, account: Account
 
 def test_who_exists_gets_what_is_missing(pipeline: Pipeline, account: Account) -> None:
     """With `enrich`, phone, organisation, labels, status and custom fields are added once."""
-    person_id = add_person(account, emails=[{"value": "ada@example.com"}])
     organization = post(
         account, "/api/v2/organizations", {"name": "Acme", "website": "old.example"}
     )
+    person_id = add_person(account, emails=[{"value": "ada@example.com"}])
     warm(pipeline)
     pipeline.settings(enrich="empty", **DETAILS)
     record = pipeline.accept_and_deliver(phone=PHONE, **ACME)
@@ -284,8 +284,8 @@ def test_who_exists_gets_what_is_missing(pipeline: Pipeline, account: Account) -
     assert (stored["website"], stored["visible_to"]) == ("old.example", 3)
     updates = account.calls("persons.update"), account.calls("organizations.update")
     again = spend(pipeline, account, phone="+491719999999", **ACME)
-    # The reads of person and organisation, and the label.
-    assert again == 1 + 1 + 12
+    # The reads of person, organisation and lead: nothing is missing.
+    assert again == 1 + 1 + 2
     assert (account.calls("persons.update"), account.calls("organizations.update")) == updates
     assert person_of(account, person_id)["phones"] == person["phones"]
 
@@ -333,16 +333,26 @@ def synced_url() -> Iterator[str]:
 
 
 def test_a_job_title_is_written_where_the_account_has_it(
-    pipeline: Pipeline, account: Account, synced_url: str
+    pipeline: Pipeline, synced_url: str
 ) -> None:
-    """With contact sync a new person gets the job title; without, the lead flows all the same."""
+    """With contact sync a new person gets the job title, and a known one who has none."""
+    account = pipeline.account = Account(synced_url)
+    pipeline.settings(enrich="empty")
+    first = pipeline.accept_and_deliver(job_title="Countess")
+    assert person_of(account, first.person_id)["job_title"] == "Countess"
+    pipeline.accept_and_deliver(job_title="Duchess")
+    assert person_of(account, first.person_id)["job_title"] == "Countess"
+    person_id = add_person(account, emails=[{"value": "grace@example.com"}])
+    pipeline.accept_and_deliver(email="grace@example.com", job_title="Admiral")
+    assert person_of(account, person_id)["job_title"] == "Admiral"
+
+
+def test_a_job_title_stops_no_lead(pipeline: Pipeline, account: Account) -> None:
+    """Without contact sync the job title is only in the note."""
+    pipeline.settings(note=True)
     assert pipeline.accept_and_deliver(job_title="Countess").state is State.DELIVERED
     assert "job_title" not in account.persons[0]
-    pipeline.redis.flushdb()
-    pipeline.account = Account(synced_url)
-    pipeline.accept_and_deliver(job_title="Countess")
-    [person] = pipeline.account.persons
-    assert person["job_title"] == "Countess"
+    assert "Countess" in account.notes[0]["content"]
 
 
 # -- owners who take turns

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from worker.contract import Raw
 from worker.errors import (
     Blocked,
     BudgetSpent,
@@ -20,6 +21,7 @@ from worker.errors import (
     Unauthorized,
     Unavailable,
 )
+from worker.lead.uploads import UploadedFile, read_uploads
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import CALLS, Call
 from worker.pipedrive.client import (
@@ -154,6 +156,13 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
     ("persons.get", lambda c: c.persons.get(5), ITEM, "/api/v2/persons/5", None),
     ("persons.delete", lambda c: c.persons.delete(5), ITEM, "/api/v2/persons/5", None),
     (
+        "persons.update",
+        lambda c: c.persons.update(5, {"org_id": 7}),
+        ITEM,
+        "/api/v2/persons/5",
+        {"org_id": 7},
+    ),
+    (
         "persons.search",
         lambda c: c.persons.search(term="a+b@c.example", fields="email", exact_match=True),
         {"items": [{"item": ITEM}]},
@@ -175,6 +184,13 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
         {"name": "Acme"},
     ),
     ("organizations.get", lambda c: c.organizations.get(5), ITEM, "/api/v2/organizations/5", None),
+    (
+        "organizations.update",
+        lambda c: c.organizations.update(5, {"website": "acme.example"}),
+        ITEM,
+        "/api/v2/organizations/5",
+        {"website": "acme.example"},
+    ),
     (
         "organizations.search",
         lambda c: c.organizations.search(term="Acme & Co", exact_match=False),
@@ -198,6 +214,20 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
         None,
     ),
     (
+        "deals.update",
+        lambda c: c.deals.update(5, {"label_ids": [1]}),
+        ITEM,
+        "/api/v2/deals/5",
+        {"label_ids": [1]},
+    ),
+    (
+        "files.list",
+        lambda c: c.files.list_newest(),
+        [ITEM],
+        "/v1/files?sort=update_time+DESC&limit=100",
+        None,
+    ),
+    (
         "deal_fields.list",
         lambda c: c.deal_fields.list(limit=500),
         [FIELD],
@@ -212,6 +242,13 @@ OPERATIONS: list[tuple[str, Callable[[Pipedrive], Any], Any, str, dict[str, Any]
         None,
     ),
     ("person_fields.list", lambda c: c.person_fields.list(), [FIELD], "/api/v2/personFields", None),
+    (
+        "person_fields.get",
+        lambda c: c.person_fields.get("label_ids"),
+        FIELD,
+        "/api/v2/personFields/label_ids",
+        None,
+    ),
 ]
 
 
@@ -237,9 +274,23 @@ def test_operation(
     ] == [(name, "ok", 200, call.cost)]
 
 
+def test_a_file_is_sent_in_a_form() -> None:
+    """A body with a file in it is multipart/form-data, with the other fields as text."""
+    rig = Rig(ok(ITEM))
+    upload = UploadedFile("cv.pdf", "application/pdf", b"%PDF-1.7")
+    assert rig.client.files.add({"lead_id": "abc", "file": upload}).id == ITEM["id"]
+    (request,) = rig.requests
+    assert (request.method, request.url.path) == ("POST", "/v1/files")
+    content_type = request.headers["content-type"]
+    assert content_type.startswith("multipart/form-data; boundary=")
+    [sent] = read_uploads(Raw("POST", "", content_type, [], request.content)).files
+    assert sent == upload
+    assert b'name="lead_id"\r\n\r\nabc\r\n' in request.content
+
+
 def test_every_operation_is_covered() -> None:
-    """No operation is without its row above."""
-    assert {row[0] for row in OPERATIONS} == set(CALLS)
+    """No operation is without its row above; a file has a test of its own."""
+    assert {row[0] for row in OPERATIONS} | {"files.add"} == set(CALLS)
 
 
 def test_results_are_typed() -> None:

@@ -5,7 +5,7 @@ Each step checks whether it is done already, does it if not, and records it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import structs
 
@@ -153,7 +153,8 @@ def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | Non
                 person_id=run.person_id,
                 created=run.person_created and run.lookup_before is None,
             ),
-            by=_first(run),
+            # Whom this submission created, nobody had by any identity.
+            run.identities if run.person_created else run.identities[:1],
         )
     person = _find_person(run)
     if person is not None:
@@ -162,24 +163,28 @@ def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | Non
     person_id = unknown_outcome.find_among_newest(run, "person")
     if person_id is not None:
         run.record_facts("", person_id=person_id)
-        return _remember(run, CachedPerson(person_id=person_id), by=_first(run))
+        return _remember(run, CachedPerson(person_id=person_id), run.identities[:1])
     names = assign_owner(run, names)
     body = person_body(run.plan.person, names, organization_id=run.organization_id)
     created_id = run.create("person", lambda: run.pipedrive.persons.add(body)).id
     run.record_facts("person", person_id=created_id, person_created=1)
-    return _remember(run, CachedPerson(person_id=created_id, created=True), by=_first(run))
+    return _remember(run, CachedPerson(person_id=created_id, created=True), run.identities)
 
 
 def _find_person(run: DeliveryRun) -> CachedPerson | None:
-    """Find the person by each of its identities in turn: in our cache, else by a search."""
+    """Find the person by each of its identities in turn: in our cache, else by a search.
+
+    The identities before the one that finds the person are nobody's, and become theirs.
+    """
     searches = person_searches(run.plan.person) if run.plan.person else []
-    for identity in run.identities:
+    for count, identity in enumerate(run.identities):
         person = _cached_person(run, identity)
         if person is not None:
-            return _remember(run, person, by=None)
+            return _remember(run, person, run.identities[:count])
         for kind, query in searches:
             if kind == identity[0] and (person_id := _search_person(run, identity, query)):
-                return _remember(run, CachedPerson(person_id=person_id), by=identity)
+                person = CachedPerson(person_id=person_id)
+                return _remember(run, person, run.identities[: count + 1])
     return None
 
 
@@ -202,24 +207,20 @@ def _cached_person(run: DeliveryRun, identity: PersonIdentity) -> CachedPerson |
     )
 
 
-def _remember(run: DeliveryRun, person: CachedPerson, by: PersonIdentity | None) -> CachedPerson:
-    """Cache the person by the identity that found it, and by others that nobody has yet."""
-    for identity in run.identities:
-        is_free = len(run.identities) > 1 and run.contacts.find_person(*identity) is None
-        if identity == by or is_free:
-            run.contacts.remember_person(
-                *identity,
-                person.person_id,
-                created=person.created,
-                restored_at=run.lease.store.restored_at,
-            )
-            if person.lead_id is not None and person.lead_at is not None:
-                run.contacts.remember_lead(*identity, person.lead_id, person.lead_at)
+def _remember(
+    run: DeliveryRun, person: CachedPerson, identities: Sequence[PersonIdentity]
+) -> CachedPerson:
+    """Cache the person by these identities: what found them, and what nobody else has."""
+    for identity in identities:
+        run.contacts.remember_person(
+            *identity,
+            person.person_id,
+            created=person.created,
+            restored_at=run.lease.store.restored_at,
+        )
+        if person.lead_id is not None and person.lead_at is not None:
+            run.contacts.remember_lead(*identity, person.lead_id, person.lead_at)
     return person
-
-
-def _first(run: DeliveryRun) -> PersonIdentity | None:
-    return next(iter(run.identities), None)
 
 
 def _identities_in_cache(run: DeliveryRun) -> Iterable[PersonIdentity]:

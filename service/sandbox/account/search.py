@@ -41,7 +41,7 @@ class LaggingIndex:
     ) -> None:
         """Index a record as it is now; `item` must not be changed afterwards."""
         folded = {
-            field: tuple(text.casefold() for text in values if text)
+            field: tuple(text.casefold().strip() for text in values if text)
             for field, values in texts.items()
         }
         self._schedule(kind, key, IndexEntry(folded, item), immediately)
