@@ -262,8 +262,8 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     lead and may be None; `note_existing_html` is the note on an open lead that is labelled, and is
     set whenever the source wants notes. `left_out` are plain sentences about values that could not
     be written; `value_is_own` says that `value` comes from the lead's own amount and not from an
-    answer. `custom` holds the fields of the lead and of the person, whose texts are read as they are
-    written in `country` (a code). `enrich`: a person or organisation that exists gets what it
+    answer. `custom` holds the fields of the lead and of the person, whose texts are read as they
+    are written in `country` (a code). `enrich`: a person or organisation that exists gets what it
     lacks. `matched_rule` counts from 0.
     """
 
