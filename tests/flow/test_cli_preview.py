@@ -23,6 +23,7 @@ from tests.providers.cases import (
     secrets_of,
     source_file_of,
 )
+from tests.unit.test_uploads import PDF, form
 
 NOW = 1_800_000_000
 SOURCES = """
@@ -40,6 +41,9 @@ value = { amount = "{answers.budget}", currency = "EUR" }
 adapter = "json"
 verify = { scheme = "hmac", secret_env = ["HOOK_SECRET"], header = "X-Signature", signed = "{url}{body}" }
 read = { event_id = "id", test = { at = "live", equals = false } }
+[sources.jobs.lead]
+files = true
+note = true
 [sources.other]
 verify = { scheme = "token", header = "X-Key", secret_env = ["OTHER_SECRET"] }
 """
@@ -102,6 +106,24 @@ def test_a_form_becomes_a_lead(run: Run, tmp_path: Path) -> None:
     )
     assert preview["response"]["body"]["id"] in lead["origin_id"]
     assert not (tmp_path / "none").exists()
+
+
+def test_files_of_a_form_are_among_the_calls(run: Run) -> None:
+    """Each file that would be attached is a call, without its content; others are problems."""
+    raw = form(("cv.pdf", PDF), ("run.exe", b"MZ\x90"))
+    preview = parse_output(run("jobs", "-", "--content-type", raw.content_type, body=raw.body))
+    [one] = preview["submissions"]
+    assert one["calls"][-1] == {
+        "method": "POST",
+        "path": "/v1/files",
+        "body": {
+            "lead_id": "{lead.id}",
+            "file": f"cv.pdf (application/pdf, {len(PDF)} bytes)",
+        },
+    }
+    assert "run.exe" in one["calls"][-2]["body"]["content"]
+    [problem] = preview["problems"]
+    assert "run.exe" in problem["message"]
 
 
 def test_each_field_is_explained(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
