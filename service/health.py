@@ -20,12 +20,16 @@ from service.web import pages
 from worker.accept.breaker import writable
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.drift import drift
+from worker.fate import GATE_REASONS
+from worker.ledger import Pause
 from worker.ledger.status import add_status_commands, read_status
 from worker.metrics import Gauges, expose
 from worker.store import keys
 
 # How long an answer of Redis is reused, so that probes cost the accepting path nothing.
 READINESS_CACHE_SECONDS = 1.0
+# The reason of an operator's pause in the metrics.
+OPERATOR = "operator"
 METRICS_TYPE = "text/plain; version=0.0.4"
 
 
@@ -104,6 +108,7 @@ class Health:
             workers=status.workers(now),
             tokens_left=status.tokens_left,
             account_lacks=_count_findings(status.drift),
+            paused=_paused_reasons(status.pauses(now)),
         )
 
 
@@ -111,6 +116,12 @@ def _count_findings(stored: bytes | None) -> Mapping[bool, int] | None:
     """What the account lacks, by whether deliveries need it; None before the first check."""
     report = drift.decode_report(stored)
     return Counter(finding.needed for finding in report.findings) if report is not None else None
+
+
+def _paused_reasons(pauses: list[Pause]) -> Mapping[str, bool]:
+    """Whether deliveries are stopped, by reason; an operator's own words are no label."""
+    reasons = {OPERATOR if pause.until is None else pause.reason for pause in pauses}
+    return {reason: reason in reasons for reason in (OPERATOR, *GATE_REASONS)}
 
 
 def health_routes(health: Health) -> list[HTTPRouteHandler]:

@@ -22,9 +22,20 @@ AGEING = (*sorted(WORKING), *ACTIONABLE)
 
 
 class Paused(Struct, frozen=True):
+    """Why nothing is delivered; `advice` says what to do about it, if the workers know."""
+
     reason: str
     since: str
     until: str | None
+    advice: str | None = None
+
+
+def describe_pause(pause: Pause | None) -> Paused | None:
+    """The pause with its times as text."""
+    if pause is None:
+        return None
+    since, until = format_iso(pause.since) or "", format_iso(pause.until)
+    return Paused(pause.reason, since, until, pause.advice)
 
 
 class Tokens(Struct, frozen=True):
@@ -84,9 +95,7 @@ def read_overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = N
         states={state.value: count for state, count in status.stored.items()},
         oldest_seconds={state.value: int(seconds) for state, seconds in oldest.items()},
         causes=_count_open_causes(ledger) if open_causes is None else open_causes,
-        paused=Paused(pause.reason, format_iso(pause.since) or "", format_iso(pause.until))
-        if pause
-        else None,
+        paused=describe_pause(pause),
         degraded=_name_degraded(workers, pause, spool, status.newer),
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
         workers=workers,

@@ -12,6 +12,7 @@ import re
 from worker import errors
 from worker.contract import NO_CONTACT_WHY, Cause
 from worker.errors import (
+    AccountFault,
     FetchError,
     Forbidden,
     Invalid,
@@ -68,13 +69,42 @@ UNKNOWN_NAME_HINTS = {
     "field": "add the custom field {name!r} in Pipedrive or correct {place}, then retry",
 }
 
-PLAN_LIMIT_HINT = (
+# What to do about a name that these credentials may not list; it may well exist.
+UNLISTED_HINT = (
+    "give the credentials permission to list the account's users (an app: add the scope users:read"
+    " and connect it again), or give the user's id in {place}, then retry"
+)
+
+# What to do about a 403, by what it is about.
+MISSING_SCOPE_HINT = (
+    "the app lacks the scope {scope}: add it to the app and connect it again, then retry"
+)
+VISIBILITY_HINT = (
+    "the account's plan, or the API user, does not have this visibility: correct or remove {place},"
+    " then retry"
+)
+PERMISSION_HINT = (
+    "give the API user the permission in Pipedrive, use the credentials of a user who has it, or"
+    " remove {place}, then retry"
+)
+OPEN_LIMIT_HINT = (
     "the plan's limit is reached: archive or delete open leads and deals, or upgrade the plan, then"
     " retry"
 )
-MISSING_SCOPE_HINT = (
-    "the app lacks a scope: connect it again with base, leads:full, contacts:full and deals:read,"
-    " then retry"
+ENTITY_LIMIT_HINT = (
+    "the plan's limit is reached ({entity}): delete what nobody needs in Pipedrive, or upgrade the"
+    " plan, then retry"
+)
+
+# A limit of the plan, by code (`feature_capping_deals_limit`) or only by words ("You've reached the
+# activity type per company limit."): https://developers.pipedrive.com/changelog
+_LIMIT_CODE = re.compile(r"capping_([a-z_]{1,40}?)_limit|capping")
+_LIMIT_WORDS = re.compile(
+    r"\breached (?:the |your |its )?(?:maximum (?:number of )?)?([a-z ]{0,60}?)"
+    r"(?: per (?:company|user|account))? ?\b(?:usage )?limit\b"
+    r"|\blimit (?:of|for) ([a-z ]{1,60}?) (?:is|was|has been) (?:reached|exceeded)\b"
+    r"|\b([a-z ]{1,40}?) limit (?:is |was |has been )?(?:reached|exceeded)\b",
+    re.IGNORECASE,
 )
 
 
@@ -134,13 +164,14 @@ def _setting(error: BaseException, source: str) -> str | None:
     """The environment variable, or the dotted key in the source file, to correct."""
     if isinstance(error, Unmappable | FetchError):
         return error.setting
-    if isinstance(error, Unauthorized):
+    if isinstance(error, Unauthorized | AccountFault):
         return error.variable
-    if isinstance(error, Invalid) and error.field:
+    if isinstance(error, Invalid | Forbidden) and error.field:
         field = _first_part(error.field)
         if field in SETTING_BY_API_FIELD:
             return f"sources.{source}.lead.{SETTING_BY_API_FIELD[field]}"
-        return f"sources.{source}.{'map' if field in CANONICAL_BY_API_FIELD else 'lead'}"
+        if isinstance(error, Invalid):
+            return f"sources.{source}.{'map' if field in CANONICAL_BY_API_FIELD else 'lead'}"
     return None
 
 
@@ -154,17 +185,42 @@ def _hint(error: BaseException, place: str) -> str:
         return INTERNAL_HINT
     if isinstance(error, UnknownName):
         words = error.kind.split()
+        if error.partial:
+            return UNLISTED_HINT.format(place=place)
         hints = (hint for word, hint in UNKNOWN_NAME_HINTS.items() if word in words)
         return next(hints, error.hint).format(name=error.name, place=place)
     if isinstance(error, Invalid) and (
         written_from := CANONICAL_BY_API_FIELD.get(_first_part(error.field or ""))
     ):
         return f"edit the lead's `{written_from}` or correct {place}, then retry"
-    if isinstance(error, Forbidden) and "capping" in (error.vendor_code or ""):
-        return PLAN_LIMIT_HINT
-    if isinstance(error, Forbidden) and "scope" in error.detail.casefold():
-        return MISSING_SCOPE_HINT
+    if isinstance(error, Forbidden):
+        return _forbidden_hint(error, place)
     return error.hint.format(place=place)
+
+
+def _forbidden_hint(error: Forbidden, place: str) -> str:
+    if error.scope is not None:
+        return MISSING_SCOPE_HINT.format(scope=error.scope)
+    entity = _full_entity(error)
+    if entity is not None:
+        counted_together = not entity or re.search(r"\b(leads?|deals?)$", entity)
+        return OPEN_LIMIT_HINT if counted_together else ENTITY_LIMIT_HINT.format(entity=entity)
+    if error.field == "visible_to":
+        return VISIBILITY_HINT.format(place=place)
+    if error.field in SETTING_BY_API_FIELD:
+        return PERMISSION_HINT.format(place=place)
+    return error.hint
+
+
+def _full_entity(error: Forbidden) -> str | None:
+    """What the plan allows no more of, as Pipedrive calls it; empty if it does not say.
+
+    None if the error is about no such limit.
+    """
+    match = _LIMIT_CODE.search(error.vendor_code or "") or _LIMIT_WORDS.search(error.detail)
+    if match is None:
+        return None
+    return next((group for group in match.groups() if group), "").replace("_", " ").strip().lower()
 
 
 def _place(setting: str | None) -> str:

@@ -25,9 +25,16 @@ LeadlineError
     ├── Unavailable           time-out, reset, 408, 5xx or rubbish on a call that is safe to repeat
     ├── RateLimited           429 that passes by itself
     │   └── BudgetSpent       429 that lasts until the daily tokens reset
-    ├── Unauthorized          401: the credentials are rejected
-    │   └── Reauthorise       the refresh token is rejected: a person must connect the app again
+    ├── Unauthorized          401: the API token is rejected
+    │   ├── ClientRejected    OAuth: the client id or secret is rejected
+    │   └── Reauthorise       OAuth: the app's tokens are rejected; a person must connect it again
     ├── Blocked               403 as an HTML page: traffic is blocked before it reaches the API
+    ├── AccountFault          the account or the address is at fault, and no lead is
+    │   ├── AccountClosed     402: the trial is over, or nobody has entered how to pay
+    │   ├── FeatureOff        415: the account's plan lacks a feature
+    │   ├── WrongAddress      the answer is not one of Pipedrive's API
+    │   │   └── WrongTokenAddress  OAuth: the same at the URL that issues access tokens
+    │   └── EndpointGone      404, 405, 410: Pipedrive no longer has the call
     └── Refused               the request is understood and will never be accepted as it is
         ├── Invalid           400, 422 and other 4xx: a value is wrong
         ├── Forbidden         403 as JSON: a plan limit or a missing permission
@@ -201,14 +208,21 @@ class UnknownName(Unmappable):
     code = "unknown-name"
     title = "Pipedrive is missing a {kind} that the source file uses"
 
-    def __init__(self, kind: str, name: str, *, setting: str, available: list[str]) -> None:
+    def __init__(
+        self, kind: str, name: str, *, setting: str, available: list[str], partial: bool = False
+    ) -> None:
+        """`partial`: the credentials may not list all names of this kind, so it may well exist."""
         names = ", ".join(sorted(available)[:12]) or "none"
-        super().__init__(
-            f"the account has no {kind} {name!r} (it has: {names})", setting=setting, field=kind
+        message = (
+            f"the credentials may not list every {kind}, and {name!r} is not listed (only: {names})"
+            if partial
+            else f"the account has no {kind} {name!r} (it has: {names})"
         )
+        super().__init__(message, setting=setting, field=kind)
         self.kind = kind
         self.name = name
         self.available = available
+        self.partial = partial
 
 
 class FetchError(LeadlineError):
@@ -373,7 +387,7 @@ class BudgetSpent(RateLimited):
 
 
 class Unauthorized(PipedriveError):
-    """401: the API token or access token is rejected."""
+    """401: the API token is rejected."""
 
     code = "unauthorized"
     title = "Pipedrive rejected the credentials"
@@ -384,8 +398,21 @@ class Unauthorized(PipedriveError):
     variable = "PIPEDRIVE_API_TOKEN"
 
 
+class ClientRejected(Unauthorized):
+    """OAuth: Pipedrive issues no tokens to this client id and secret."""
+
+    code = "client-rejected"
+    title = "Pipedrive rejected the app's client id or secret"
+    hint = (
+        "set the app's PIPEDRIVE_CLIENT_ID and PIPEDRIVE_CLIENT_SECRET and restart the workers;"
+        " delivery then resumes by itself"
+    )
+    advice = "set the app's PIPEDRIVE_CLIENT_ID and PIPEDRIVE_CLIENT_SECRET"
+    variable = "PIPEDRIVE_CLIENT_SECRET"
+
+
 class Reauthorise(Unauthorized):
-    """OAuth: the refresh token is rejected; only a person can connect the app again."""
+    """OAuth: the app's tokens are rejected; only a person can connect the app again."""
 
     code = "reauthorise"
     title = "The Pipedrive app must be connected again"
@@ -410,6 +437,81 @@ class Blocked(PipedriveError):
     transient = True
 
 
+class AccountFault(PipedriveError):
+    """Pipedrive takes none of these calls, whatever the lead; `reason` is why the gate closes."""
+
+    code = "account-fault"
+    title = "Pipedrive takes no calls"
+    hint = "nothing to do about the lead: delivery resumes by itself once Pipedrive takes calls"
+    advice = "see the account's status in Pipedrive"
+    reason: ClassVar[str] = "account"
+
+
+class AccountClosed(AccountFault):
+    """402: "Company account is not open": trial expired, or payment details not entered."""
+
+    code = "account-closed"
+    title = "The Pipedrive account isn't open"
+    hint = (
+        "open the account in Pipedrive (Settings, Billing): its trial is over, or a payment is"
+        " missing; delivery then resumes by itself"
+    )
+    advice = "open the account in Pipedrive (Settings, Billing): its trial or payment has run out"
+
+
+class FeatureOff(AccountFault):
+    """415: "Feature is not enabled"."""
+
+    code = "feature-off"
+    title = "The Pipedrive account lacks a feature, needed while {doing}"
+    hint = (
+        "enable the feature (such as leads) in the Pipedrive account, or choose a plan that has it;"
+        " delivery then resumes by itself"
+    )
+    advice = "enable the feature in the Pipedrive account, or choose a plan that has it"
+    reason = "plan"
+
+
+class WrongAddress(AccountFault):
+    """A page, or JSON of another kind, from a host that is not Pipedrive's API."""
+
+    code = "wrong-address"
+    title = "What answers at PIPEDRIVE_BASE_URL isn't Pipedrive's API"
+    hint = (
+        "set PIPEDRIVE_BASE_URL to https://api.pipedrive.com or the company's own address, check"
+        " the proxy in between, and restart the workers; delivery then resumes by itself"
+    )
+    advice = "set PIPEDRIVE_BASE_URL to https://api.pipedrive.com or the company's own address"
+    variable = "PIPEDRIVE_BASE_URL"
+    reason = "address"
+
+
+class WrongTokenAddress(WrongAddress):
+    """OAuth: the same at the URL that issues access tokens."""
+
+    code = "wrong-token-address"
+    title = "What answers at PIPEDRIVE_OAUTH_URL doesn't issue Pipedrive's tokens"
+    hint = (
+        "set PIPEDRIVE_OAUTH_URL to https://oauth.pipedrive.com/oauth/token, check the proxy in"
+        " between, and restart the workers; delivery then resumes by itself"
+    )
+    advice = "set PIPEDRIVE_OAUTH_URL to https://oauth.pipedrive.com/oauth/token"
+    variable = "PIPEDRIVE_OAUTH_URL"
+
+
+class EndpointGone(AccountFault):
+    """404, 405 or 410 that speaks of the call and of no record."""
+
+    code = "endpoint-gone"
+    title = "Pipedrive no longer has the call made while {doing}"
+    hint = (
+        "update Leadline: this version makes a call that Pipedrive has removed; delivery then"
+        " resumes by itself"
+    )
+    advice = "update Leadline, and check PIPEDRIVE_BASE_URL"
+    reason = "version"
+
+
 class Refused(PipedriveError):
     """Pipedrive rejected the request and would reject it again."""
 
@@ -419,7 +521,7 @@ class Refused(PipedriveError):
 
 
 class Invalid(Refused):
-    """400, 415, 422 and the like."""
+    """400, 422 and the like."""
 
     code = "invalid"
     hint = "correct {place} or edit the lead, then retry"
@@ -427,7 +529,10 @@ class Invalid(Refused):
 
 
 class Forbidden(Refused):
-    """403 as JSON; `vendor_code` tells a plan limit (`feature_capping_…`) from a permission."""
+    """403 as JSON: a limit of the plan, a visibility that the plan lacks, a permission, a scope.
+
+    `scope` is the OAuth scope that the call needs, if Pipedrive says that the app lacks it.
+    """
 
     code = "forbidden"
     title = "Pipedrive denied permission to {act}"
@@ -437,9 +542,22 @@ class Forbidden(Refused):
     )
     advice = "use the credentials of a user who has the permission, or a larger plan"
 
+    def __init__(
+        self,
+        call: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        vendor_code: str | None = None,
+        field: str | None = None,
+        scope: str | None = None,
+    ) -> None:
+        super().__init__(call, detail, status=status, vendor_code=vendor_code, field=field)
+        self.scope = scope
+
 
 class Gone(Refused):
-    """404 or 410: merged or deleted since we learned its id."""
+    """404 or 410 for a record: merged or deleted since we learned its id."""
 
     code = "gone"
     title = "A record that the lead needs was deleted or merged in Pipedrive"

@@ -11,10 +11,13 @@
 | looking for it fails                        | Retry soon, as it holds the person queue; uses an  |
 |                                             | attempt only if one was due                        |
 | 429, our own count                          | Wait; at the gate, save for our own burst window,  |
-|                                             | which is short                                     |
-| budget spent                                | Wait at the gate until the stated reset; probed    |
-|                                             | where none was stated                              |
+|                                             | which is short; where no wait was stated, probed   |
+|                                             | at growing intervals                               |
+| budget spent                                | Wait at the gate until the stated reset, and probe |
+|                                             | once an hour before it; at growing intervals where |
+|                                             | none was stated                                    |
 | 401, refresh token rejected, blocked        | Wait at the gate, probed at growing intervals      |
+| 402, 415, no endpoint, not Pipedrive's API  | Wait at the gate, probed at growing intervals      |
 | the gate has closed in the meantime         | Wait at the gate                                   |
 | Redis down                                  | Wait a moment, once that can be recorded; else the |
 |                                             | lease expires                                      |
@@ -62,10 +65,28 @@ REASONS = {
     "budget": "today's Pipedrive API tokens are used up",
     "credentials": "Pipedrive rejected the credentials",
     "blocked": "Pipedrive is blocking this account's API traffic",
+    "account": "the Pipedrive account isn't open",
+    "plan": "the Pipedrive account lacks a feature that deliveries need",
+    "address": "what answers at Pipedrive's address isn't its API",
+    "version": "Pipedrive no longer has a call that this version of Leadline makes",
     "outage": "Pipedrive isn't responding",
     "store": "Redis is down",
     "fetch": "the provider that holds the record is limiting our calls",
 }
+
+# The reasons for which Pipedrive's answers close the gate, and those that a person must remove.
+GATE_REASONS = (
+    "limit",
+    "budget",
+    "credentials",
+    "blocked",
+    "outage",
+    "account",
+    "plan",
+    "address",
+    "version",
+)
+ACTIONABLE_REASONS = frozenset(GATE_REASONS) - {"limit", "budget", "outage"}
 
 
 class Policy(Struct, frozen=True):
@@ -163,10 +184,14 @@ class Case(Struct, frozen=True, kw_only=True):
             1 - JITTER + 2 * JITTER * self.jitter
         )
 
-    def probe_after(self, shortest: float = 0.0) -> float:
-        """Seconds to the next probe of the gate; doubles with each failed one, up to an hour."""
-        grown = self.policy.probe_seconds * 2.0 ** min(self.probes, 20)
-        return max(shortest, min(grown, max(MAX_PROBE_SECONDS, self.policy.probe_seconds)))
+    def probe_after(self, shortest: float = 0.0, first: float | None = None) -> float:
+        """Seconds to the next probe of the gate; doubles with each failed one, up to an hour.
+
+        `first` is the wait before the first probe, if not `probe_seconds` of the policy.
+        """
+        first = self.policy.probe_seconds if first is None else first
+        grown = first * 2.0 ** min(self.probes, 20)
+        return max(shortest, min(grown, max(MAX_PROBE_SECONDS, first)))
 
 
 def decide(
@@ -254,18 +279,25 @@ def _gated(case: Case) -> Fate:
 
 
 def _limit(case: Case) -> Fate:
-    return Wait(case.now + _stated_seconds(case), "limit", gate=True, probe=False, cause=case.cause)
+    """Waits as stated; else, as nobody knows how long it lasts, one probe asks ever less often."""
+    wait = _stated_seconds(case)
+    if isinstance(case.error, errors.RateLimited) and not case.error.stated:
+        wait = case.probe_after(first=wait)
+        return Wait(case.now + wait, "limit", gate=True, probe=True, cause=case.cause)
+    return Wait(case.now + wait, "limit", gate=True, probe=False, cause=case.cause)
 
 
 def _budget(case: Case) -> Fate:
-    """Waits for the reset that Pipedrive named; probes if it named none."""
+    """Waits as stated, but probes once an hour, because tokens can be bought in the meantime.
+
+    Where the budget is still spent after the stated wait, it is asked for ever less often.
+    """
     if isinstance(case.error, errors.RateLimited) and not case.error.stated:
-        return Wait(
-            case.now + case.probe_after(), "budget", gate=True, probe=True, cause=case.cause
-        )
-    return Wait(
-        case.now + _stated_seconds(case), "budget", gate=True, probe=False, cause=case.cause
-    )
+        wait = case.probe_after()
+    else:
+        again = structs.replace(case, probes=max(0, case.probes - 1))
+        wait = min(again.probe_after(first=_stated_seconds(case)), MAX_PROBE_SECONDS)
+    return Wait(case.now + wait, "budget", gate=True, probe=True, cause=case.cause)
 
 
 def _allowance(case: Case) -> Fate:
@@ -276,7 +308,16 @@ def _allowance(case: Case) -> Fate:
         else (case.now, False)
     )
     until = min(max(until, case.now), case.now + MAX_WAIT_SECONDS)
-    return Wait(until, "budget" if budget else "limit", gate=budget, probe=False, cause=case.cause)
+    return Wait(until, "budget" if budget else "limit", gate=budget, probe=budget, cause=case.cause)
+
+
+def _account(case: Case) -> Fate:
+    reason = (
+        case.error.reason
+        if isinstance(case.error, errors.AccountFault)
+        else errors.AccountFault.reason
+    )
+    return Wait(case.now + case.probe_after(), reason, gate=True, probe=True, cause=case.cause)
 
 
 def _credentials(case: Case) -> Fate:
@@ -377,7 +418,14 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.BudgetSpent: _budget,
     errors.Unauthorized: _credentials,
     errors.Reauthorise: _credentials,
+    errors.ClientRejected: _credentials,
     errors.Blocked: _blocked,
+    errors.AccountFault: _account,
+    errors.AccountClosed: _account,
+    errors.FeatureOff: _account,
+    errors.WrongAddress: _account,
+    errors.WrongTokenAddress: _account,
+    errors.EndpointGone: _account,
     errors.Refused: _dead,
     errors.Invalid: _dead,
     errors.Forbidden: _dead,

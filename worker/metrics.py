@@ -186,6 +186,8 @@ class Gauges:
     duplicates: int = 0
     # How many things the account lacks, by whether submissions that need them die.
     account_lacks: Mapping[bool, int] | None = None
+    # Whether deliveries are stopped, by reason.
+    paused: Mapping[str, bool] = field(default_factory=dict)
 
 
 def expose(
@@ -303,6 +305,8 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
                 gauges.workers,
             )
         )
+    if gauges.paused:
+        families.append(_paused(gauges.paused))
     if gauges.account_lacks is not None:
         families.append(_account_lacks(gauges.account_lacks))
     if gauges.tokens_left is not None:
@@ -315,6 +319,14 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
 def _single(name: str, text: str, value: float) -> Metric:
     family = Metric(name, text, "gauge")
     family.add_sample(name, {}, float(value))
+    return family
+
+
+def _paused(reasons: Mapping[str, bool]) -> Metric:
+    text = "1 while deliveries are stopped for this reason; `operator` is a person's pause."
+    family = Metric("leadline_paused", text, "gauge")
+    for reason, holds in reasons.items():
+        family.add_sample("leadline_paused", {"reason": reason}, float(holds))
     return family
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
+from worker.fate import ACTIONABLE_REASONS, REASONS
+
 # With this many dead letters a cause is an alert of its own, sent again at each doubling.
 MIN_GROWING_CAUSE = 10
 
@@ -21,7 +23,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """The state of the whole installation, as Redis has it.
 
     `dead` is keyed by the cause's id. `oldest_seconds` is the age of the oldest lead that waits for
-    its delivery, `oldest_limit` the age that is too old. `paused` says why delivery is paused.
+    its delivery, `oldest_limit` the age that is too old. `paused` says why delivery is paused, and
+    `advice` what to do about it.
     `silent` maps each source that is usually active to the seconds since it last was.
     `missing_names` counts names of the source file that the Pipedrive account lacks.
     """
@@ -33,6 +36,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     workers: int
     silent: Mapping[str, float]
     missing_names: int
+    advice: str | None = None
 
 
 class Condition(Struct, frozen=True, kw_only=True):
@@ -72,9 +76,17 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
                 path=f"/ops/submissions?state=dead&cause={identity}",
                 level=(cause.count // MIN_GROWING_CAUSE).bit_length(),
             )
+    if facts.paused in ACTIONABLE_REASONS:
+        advice = f"; {facts.advice}" if facts.advice else ""
+        yield Condition(
+            key="gate",
+            text=f"delivery is paused: {_why_paused(facts.paused)}{advice}",
+            recovered="Pipedrive takes calls again, and delivery goes on",
+            after=60.0,
+        )
     if facts.oldest_seconds > facts.oldest_limit:
         waited = format_span(facts.oldest_seconds)
-        why = f"; delivery is paused: {facts.paused}" if facts.paused else ""
+        why = f"; delivery is paused: {_why_paused(facts.paused)}" if facts.paused else ""
         yield Condition(
             key="oldest",
             text=f"the oldest lead has been waiting for delivery for {waited}{why}",
@@ -113,6 +125,10 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
             after=60.0,
             calm=0.0,
         )
+
+
+def _why_paused(reason: str) -> str:
+    return REASONS.get(reason, reason)
 
 
 def machine_conditions(*, redis: bool, spool: int) -> Iterator[Condition]:

@@ -69,6 +69,7 @@ def gather(
         oldest_seconds=max(status.oldest_seconds(now, WORKING).values(), default=0.0),
         oldest_limit=oldest_limit,
         paused=pause.reason if pause else None,
+        advice=pause.advice if pause else None,
         workers=status.workers(now),
         silent=silent,
         missing_names=sum(each.needed for each in report.findings) if report else 0,

@@ -13,7 +13,7 @@ from worker.drift.unresolved_names import (
     find_unresolved,
     names_by_kind,
 )
-from worker.errors import Gone, LeadlineError
+from worker.errors import LeadlineError, WrongAddress, WrongTokenAddress
 from worker.lead.settings import LeadMapping
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, MetadataLookup
@@ -38,11 +38,11 @@ def check_account(client: Pipedrive, base_url: str) -> list[Finding]:
         )
     try:
         me = client.users.me()
-    except Gone as error:
-        return [
-            *findings,
-            fail(PIPEDRIVE, f"{base_url} is not Pipedrive's API: {error}", "PIPEDRIVE_BASE_URL"),
-        ]
+    except WrongTokenAddress as error:
+        return [*findings, finding_from_error(error)]
+    except WrongAddress as error:
+        message = f"{base_url} is not Pipedrive's API: {error}; {error.advice}"
+        return [*findings, fail(PIPEDRIVE, message, error.variable)]
     except LeadlineError as error:
         return [*findings, finding_from_error(error)]
     company = f" of {me.company_name}" if me.company_name else ""

@@ -11,6 +11,7 @@ from service.ops.filters import FilterError
 from service.ops.items import read_audit_page
 from service.overview import Overview, count_causes, read_overview
 from worker.contract import State
+from worker.fate import REASONS
 from worker.ledger.audit import AuditTrail
 
 # `leadline causes …`: why dead letters failed, and which causes to ignore.
@@ -114,6 +115,9 @@ def _describe(now: Overview) -> Iterator[str]:
     if now.paused:
         until = f" until {now.paused.until}" if now.paused.until else ""
         yield f"PAUSED since {now.paused.since}{until}: {now.paused.reason}  (leadline resume)"
+        if now.paused.until and now.paused.reason in REASONS:
+            advice = f"; {now.paused.advice}" if now.paused.advice else ""
+            yield f"  {REASONS[now.paused.reason]}{advice}"
     if now.spool:
         yield f"in this machine's spool: {now.spool}, waiting for Redis to take them"
     if now.duplicates:

@@ -15,6 +15,7 @@ from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedisError
 from service.local.stack import Endpoints, LocalStack, StartError, leadline_argv
 from service.ports import find_free_port
+from service.sandbox.fault_presets import PRESETS
 from service.settings import packaged_example, source_file
 from service.sources.fetched_records import SourceRecords
 from service.sources.schema import SourceFile
@@ -68,7 +69,14 @@ def _supervise_workers(processes: int, url: str) -> None:
         supervisor.run_until_signal()
 
 
-@click.command()
+def _list_faults() -> str:
+    """The names of the sandbox's faults and what each is, one a line."""
+    width = max(map(len, PRESETS))
+    lines = [f"  {name:{width}}  {preset.text}" for name, preset in PRESETS.items()]
+    return "\n".join(["\b", "Faults:", *lines])
+
+
+@click.command(epilog=_list_faults())
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8090, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -88,12 +96,26 @@ def _supervise_workers(processes: int, url: str) -> None:
     show_default=True,
     help="Seconds until the search finds new items.",
 )
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    type=click.Choice(list(PRESETS)),
+    metavar="NAME",
+    help="Start with this fault, one of those below. Repeatable.",
+)
 def sandbox(
-    host: str, port: int, plan: Plan | None, state_file: Path | None, search_delay: float
+    host: str,
+    port: int,
+    plan: Plan | None,
+    state_file: Path | None,
+    search_delay: float,
+    faults: tuple[str, ...],
 ) -> None:
     """Run a stand-in for Pipedrive on loopback.
 
-    Shows a page of its leads, persons and calls.
+    Shows a page of its leads, persons and calls. POST /_sandbox/faults/NAME turns a fault on while
+    it runs, DELETE /_sandbox/faults turns all of them off.
     """
     from service.sandbox.serve import run as serve_sandbox
     from service.sandbox.settings import SandboxSettings
@@ -101,7 +123,12 @@ def sandbox(
     port = port or find_free_port(host)
     state_path = str(state_file) if state_file else None
     settings = SandboxSettings(
-        host=host, port=port, plan=plan, state_file=state_path, search_delay_seconds=search_delay
+        host=host,
+        port=port,
+        plan=plan,
+        state_file=state_path,
+        search_delay_seconds=search_delay,
+        faults=faults,
     )
     click.echo(f"Pipedrive sandbox on http://{host}:{port}  (x-api-token: {settings.api_token})")
     try:

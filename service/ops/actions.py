@@ -17,7 +17,7 @@ from msgspec import Struct, structs
 from service.ops.exceptions import EmptyFilter, NotFound, NothingToEdit
 from service.ops.filters import Filter, parse_states
 from service.ops.schemas import BulkStatus, CauseCard, Page
-from service.overview import LEAD_TOKENS, Paused
+from service.overview import LEAD_TOKENS, Paused, describe_pause
 from service.sources.fields.emails import parse_email
 from service.sources.fields.text import clean_line, clean_text
 from worker.contract import Lead, State
@@ -251,12 +251,7 @@ class Actions:
         return self.paused()
 
     def paused(self) -> Paused | None:
-        pause = self.ledger.gate.find_pause()
-        return (
-            Paused(pause.reason, format_iso(pause.since) or "", format_iso(pause.until))
-            if pause
-            else None
-        )
+        return describe_pause(self.ledger.gate.find_pause())
 
     def ignore_cause(self, cause_id: str, by: str) -> None:
         """Take a cause off the list until another lead fails for it. Raises `NotFound`."""

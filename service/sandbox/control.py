@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import MediaType, Request, Response, delete, get, post
 from litestar.datastructures import State
+from litestar.params import PathParameter
 from litestar.types import ControllerRouterHandler
 
 from service.sandbox.account_page import build_state, build_totals
+from service.sandbox.fault_presets import describe_presets
 from service.sandbox.faults import FaultRule
 from service.sandbox.gateway import Gateway
 
 ControlRequest = Request[Any, Any, State]
+PresetName = Annotated[str, PathParameter(name="name", description="A fault's name.")]
 
 
 @get("/_sandbox/health", sync_to_thread=False)
@@ -68,6 +71,12 @@ def read_faults(request: ControlRequest) -> Response[bytes]:
     return _json({"faults": _gateway(request).faults.describe()})
 
 
+@get("/_sandbox/presets", sync_to_thread=False)
+def read_presets() -> dict[str, str]:
+    """What each fault is that can be added by its name."""
+    return describe_presets()
+
+
 @post("/_sandbox/faults")
 async def add_faults(request: ControlRequest) -> Response[bytes]:
     """Add one rule or a list of them; 400 with the reason if they are not valid."""
@@ -76,6 +85,17 @@ async def add_faults(request: ControlRequest) -> Response[bytes]:
         decoded = msgspec.json.decode(raw, type=FaultRule | list[FaultRule])
         faults.add(decoded if isinstance(decoded, list) else [decoded])
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return _json({"error": str(error)}, 400)
+    return _json({"faults": faults.describe()}, 201)
+
+
+@post("/_sandbox/faults/{name:str}", sync_to_thread=False)
+def add_preset(request: ControlRequest, name: PresetName) -> Response[bytes]:
+    """Add the fault of this name; 400 with all names if there is none."""
+    faults = _gateway(request).faults
+    try:
+        faults.add_preset(name)
+    except ValueError as error:
         return _json({"error": str(error)}, 400)
     return _json({"faults": faults.describe()}, 201)
 
@@ -97,7 +117,9 @@ def control_routes() -> list[ControllerRouterHandler]:
         expire,
         deactivate_currencies,
         read_faults,
+        read_presets,
         add_faults,
+        add_preset,
         clear_faults,
     ]
 

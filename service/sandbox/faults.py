@@ -4,20 +4,25 @@
     {"match": {"operation": "leads.add", "every": 5}, "effect": {"kind": "answer", "status": 503}}
 
 A rule picks a call by everything that its `match` names. Of the picked calls it lets the first
-`after` pass, then hits every `every`-th one, each with `probability`, until it has hit `count`. The
-first rule that hits decides; rules behind it do not count the call.
+`after` pass, then hits every `every`-th one, each with `probability`, until it has hit `count` or
+`seconds` have passed since its first hit. The first rule that hits decides; rules behind it do not
+count the call. `service.sandbox.fault_presets` has ready-made rules by name.
 """
 
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Struct, field
 
 from service.sandbox.api_operations import Operation
 from service.sandbox.fault_effects import Effect
+from service.sandbox.fault_presets import PRESETS
 
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
@@ -39,6 +44,7 @@ class FaultMatch(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
     seed: int | None = None
     count: Positive | None = None
+    seconds: Annotated[float, Meta(gt=0)] | None = None
 
 
 class FaultRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,18 +56,31 @@ class FaultRule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class ActiveRule:
-    """A rule in force, and how often it has picked and hit a call."""
+    """A rule in force, and how often it has picked and hit a call.
 
-    def __init__(self, rule: FaultRule, seed: int) -> None:
+    `ticks` gives monotonic seconds.
+    """
+
+    def __init__(self, rule: FaultRule, seed: int, ticks: Callable[[], float]) -> None:
         self.rule = rule
         self.picked = 0
         self.hits = 0
+        self._ticks = ticks
+        self._first_hit_at: float | None = None
         self._random = random.Random(seed if rule.match.seed is None else rule.match.seed)
 
     @property
     def is_spent(self) -> bool:
-        """Whether it has hit `count` calls."""
-        return self.rule.match.count is not None and self.hits >= self.rule.match.count
+        """Whether it has hit `count` calls, or its `seconds` are over."""
+        match = self.rule.match
+        if match.count is not None and self.hits >= match.count:
+            return True
+        since = self._first_hit_at
+        return (
+            match.seconds is not None
+            and since is not None
+            and self._ticks() >= since + match.seconds
+        )
 
     def try_hit(self, operation: Operation | None, method: str, path: str, raw: bytes) -> bool:
         """Count this call; True if the rule hits it."""
@@ -73,14 +92,17 @@ class ActiveRule:
         if number < 1 or number % match.every or self._random.random() >= match.probability:
             return False
         self.hits += 1
+        if self._first_hit_at is None:
+            self._first_hit_at = self._ticks()
         return True
 
 
 class Faults:
     """The rules in force, in order."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, ticks: Callable[[], float] = time.monotonic) -> None:
         self._seed = seed
+        self._ticks = ticks
         self._added = 0
         self.rules: list[ActiveRule] = []
 
@@ -90,7 +112,13 @@ class Faults:
             raise ValueError(f"expected at most {MAX_RULES} rules")
         for rule in rules:
             self._added += 1
-            self.rules.append(ActiveRule(rule, self._seed + self._added))
+            self.rules.append(ActiveRule(rule, self._seed + self._added, self._ticks))
+
+    def add_preset(self, name: str) -> None:
+        """Add the fault of this name; raises `ValueError` as `add` does, or if there is none."""
+        if name not in PRESETS:
+            raise ValueError(f"expected one of {', '.join(PRESETS)}")
+        self.add(msgspec.convert(PRESETS[name].rules(name), list[FaultRule]))
 
     def clear(self) -> None:
         self.rules.clear()

@@ -52,7 +52,7 @@ class Gateway:
         self.company = company
         self.credentials = Credentials(company)
         self.limits = CallLimits(company)
-        self.faults = Faults(company.settings.seed)
+        self.faults = Faults(company.settings.seed, company.clocks.ticks)
         self.log = CallLog(company.settings.remembered_calls)
         self.validators = request_validators()
         self._routes = RoutingTable([validator.operation for validator in self.validators.values()])

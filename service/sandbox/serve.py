@@ -58,6 +58,8 @@ def create_app(
     )
     _index_all(company)
     gateway = Gateway(company)
+    for name in settings.faults:
+        gateway.faults.add_preset(name)
 
     @asgi(API_PATHS, is_mount=True, copy_scope=False)
     async def api(scope: Scope, receive: Receive, send: Send) -> None:

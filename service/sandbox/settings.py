@@ -38,5 +38,7 @@ class SandboxSettings(Struct, frozen=True, kw_only=True):
     remembered_calls: int = 20_000
     # SQLite file that keeps the account between starts; None: memory only.
     state_file: str | None = None
+    # Faults in force from the start, by name (`service.sandbox.fault_presets`).
+    faults: tuple[str, ...] = ()
     # Makes ids and the probabilities of faults repeatable.
     seed: int = 0

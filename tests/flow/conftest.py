@@ -59,6 +59,10 @@ class Account:
             "/_sandbox/faults", json={"match": match, "effect": effect}
         ).raise_for_status()
 
+    def preset(self, name: str) -> None:
+        """Turn on the fault of this name (`service.sandbox.fault_presets`)."""
+        self.http.post(f"/_sandbox/faults/{name}").raise_for_status()
+
     def heal(self) -> None:
         self.http.delete("/_sandbox/faults").raise_for_status()
 

@@ -388,6 +388,32 @@ def test_an_inaccessible_account(
     assert [(each["level"], each["setting"]) for each in findings] == [(level, setting)]
 
 
+@pytest.mark.parametrize(
+    ("preset", "setting", "words"),
+    [
+        ("trial-over", None, "open the account in Pipedrive"),
+        ("wrong-host", "PIPEDRIVE_BASE_URL", "is not Pipedrive's API"),
+        ("wrong-host-404", "PIPEDRIVE_BASE_URL", "is not Pipedrive's API"),
+        ("wrong-host-json", "PIPEDRIVE_BASE_URL", "is not Pipedrive's API"),
+        ("token-refused", "PIPEDRIVE_API_TOKEN", "set a valid PIPEDRIVE_API_TOKEN"),
+    ],
+)
+def test_an_account_that_takes_no_calls(
+    run: Run,
+    everything: dict[str, str],
+    account: Account,
+    preset: str,
+    setting: str | None,
+    words: str,
+) -> None:
+    """One failure says whether the account, the address or the credentials are at fault."""
+    account.preset(preset)
+    findings = parse_findings(run("--json", **everything))
+    [only] = [each for each in findings if each["subject"] == "pipedrive"]
+    assert (only["level"], only["setting"]) == ("fail", setting)
+    assert words in only["message"]
+
+
 def test_the_account_is_checked_without_redis(run: Run, everything: dict[str, str]) -> None:
     """An API token is checked even if Redis is unreachable."""
     findings = parse_findings(run("--json", **everything | {"REDIS_URL": "redis://127.0.0.1:1/0"}))

@@ -22,6 +22,8 @@ from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.causes import cause_id
 from worker.contract import Cause, Lead, State
+from worker.encryption import Cipher
+from worker.ledger import Ledger
 from worker.ledger.audit import AuditTrail
 from worker.settings.table import SETTINGS
 
@@ -177,3 +179,13 @@ def test_status_is_the_overview(run: Run, put: Put) -> None:
     } <= set(body)
     assert (body["states"]["dead"], body["causes"]) == (1, 1)
     assert "no label 'Nope'" in run("status").output
+
+
+def test_status_says_why_delivery_waits_and_what_to_do(run: Run, redis: redis_py.Redis) -> None:
+    """A closed gate is one line with its reason in words and the advice."""
+    ledger = Ledger(redis, Cipher(()))
+    ledger.gate.close("one", "account", ledger.now() + 30, probe=True, advice="open the account")
+    text = run("status").output
+    assert "PAUSED since" in text
+    assert "the Pipedrive account isn't open; open the account" in text
+    assert parse_output(run("status", "--json"))["paused"]["advice"] == "open the account"

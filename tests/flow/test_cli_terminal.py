@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from service.cli import output
 from service.cli.main import COMMANDS, main
+from service.sandbox.fault_presets import PRESETS
 from tests.flow.test_cli_deciding import Connect, Terminal
 from worker.contract import State
 from worker.ledger.audit import AuditTrail
@@ -182,6 +183,13 @@ def test_completion_imports_no_command() -> None:
     done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout.split() == [f"plain,{name}" for name in COMMANDS]
     assert done.stderr == "False\n"
+
+
+def test_the_sandboxs_help_lists_its_faults() -> None:
+    """`leadline sandbox --help` says of each fault what it is, one a line."""
+    lines = CliRunner().invoke(main, ["sandbox", "--help"]).stdout.splitlines()
+    for name, preset in PRESETS.items():
+        assert any(line.split() == [name, *preset.text.split()] for line in lines)
 
 
 def test_help_needs_no_settings() -> None:

@@ -125,6 +125,18 @@ def test_one_worker_of_several_checks(world: World, account: Account) -> None:
     assert drift.last_report(world.redis) is None
 
 
+def test_a_closed_gate_is_left_to_its_probe(world: World, account: Account) -> None:
+    """While only a probe may ask Pipedrive, the guard makes no calls and keeps its last report."""
+    report = world.look()
+    calls = len(account.calls())
+    world.ahead = 7200.0
+    world.redis.hset(keys.DEFAULT_ACCOUNT.gate, "mode", "probe")
+    assert world.look() == report
+    assert len(account.calls()) == calls
+    world.redis.delete(keys.DEFAULT_ACCOUNT.gate)
+    assert world.look().at > report.at
+
+
 def test_a_failed_check_is_repeated_soon(world: World, account: Account) -> None:
     """A partial check reports its error and its findings, and is repeated after five minutes."""
     account.fault({"operation": "labels.list"}, {"kind": "answer", "status": 500})

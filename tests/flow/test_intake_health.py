@@ -11,6 +11,7 @@ import redis as redis_py
 
 from service.sources.request import Outcome
 from tests.flow.intake_world import World, make_result, open_world
+from worker.fate import GATE_REASONS
 from worker.metrics import DELIVERIES, series
 from worker.store import keys
 
@@ -98,6 +99,20 @@ def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Re
     assert world.metric("leadline_up_redis") == 1
     assert world.metric("leadline_intake_seconds_count") == 2
     assert redis.hget(keys.METRICS, "leadline_intake_seconds_count") == b"2"
+
+
+def test_what_stops_deliveries_is_a_metric(world: World) -> None:
+    """Every reason is there at zero; the closed gate's and the operator's pause stand at one."""
+    gate = world.context.ledger.gate
+    reasons = ("operator", *GATE_REASONS)
+
+    def stopped() -> list[str]:
+        return [one for one in reasons if world.metric(f'leadline_paused{{reason="{one}"}}') == 1]
+
+    assert stopped() == []
+    gate.close("one", "account", world.context.clock() + 30, probe=True, advice="pay")
+    gate.pause("the CRM is being tidied", "kim")
+    assert stopped() == ["operator", "account"]
 
 
 def test_counters_do_not_fall_when_redis_goes(

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from msgspec import structs
 from ulid import ULID
 
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from tests.settable_clock import SettableClock
-from worker.contract import MOVES, VERSION, Attempt, Cause, Lead, State, Submission
+from worker.contract import MOVES, VERSION, Attempt, Cause, Lead, Precedence, State, Submission
 from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger import ClaimResult, Ledger
@@ -403,6 +404,35 @@ def test_one_refusal_met_by_many_at_once_is_one(
     paused = ledger.gate.find_pause()
     assert paused is not None
     assert (ledger.gate.count_probes(), paused.until) == (1, clock.now + 30)
+
+
+@pytest.mark.parametrize("precedence", Precedence)
+def test_another_one_tries_the_gate_next(
+    ledger: Ledger,
+    store: Callable[..., str],
+    redis: Any,
+    clock: SettableClock,
+    precedence: Precedence,
+) -> None:
+    """A submission that is refused each time does not keep the gate closed: others try it too."""
+    webhook = structs.replace(submission(), precedence=Precedence.WEBHOOK)
+    poison, other = store(structs.replace(submission(), precedence=precedence)), store(webhook)
+    queue, tried = open_queue(redis), []
+    sweeper = Sweeper(ledger, queue)
+    ledger.gate.close(poison, "version", clock.now + 30, probe=True)
+    for each in (poison, other):
+        ledger.claim(each, "a", 30)
+    for _ in range(4):
+        queue.empty()  # type: ignore[no-untyped-call]
+        clock.now += 31
+        sweeper.sweep()
+        first, *behind = [job_id.rsplit("-", 1)[0] for job_id in queue.get_job_ids()]
+        assert ledger.claim(first, "a", 30) is ClaimResult.CLAIMED
+        ledger.gate.close(first, "version", clock.now + 30, probe=True)
+        ledger.finish(first, "a", State.WAITING, next_at=clock.now, reason="version", used=0)
+        assert {ledger.claim(each, "b", 30) for each in behind} <= {ClaimResult.GATED}
+        tried.append(first)
+    assert other in tried[:2]
 
 
 def test_a_short_wait_does_not_open_a_longer_one(

@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
+from service.sandbox.fault_presets import PRESETS
 from service.sandbox.settings import SandboxSettings
 from tests.polling import eventually
-from tests.sandbox.account import TOKEN, add_person
+from tests.sandbox.account import TOKEN, ManualClock, add_person
+from tests.sandbox.conftest import Opener
 
 PERSON = {"name": "Jane Doe", "emails": [{"value": "jane@example.org"}]}
 BRIEF = httpx.Timeout(5, read=0.4)
@@ -347,6 +349,58 @@ def test_faults_can_be_removed(api: httpx.Client) -> None:
         assert api.request(method, path).status_code == 200
         assert post_person(api).status_code == 200
         assert api.get("/_sandbox/faults").json() == {"faults": []}
+
+
+def test_a_fault_that_lasts_ends_by_itself(api: httpx.Client, clock: ManualClock) -> None:
+    """A rule with `seconds` hits from its first hit on for as long, and no longer."""
+    install(api, rule("answer", {"seconds": 25}, status=503))
+    clock.advance(100)
+    for seconds, status in ((0, 503), (24.9, 503), (0.2, 200)):
+        clock.advance(seconds)
+        assert post_person(api).status_code == status
+    assert api.get("/_sandbox/faults").json()["faults"][0]["spent"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_faults_by_name(open_sandbox: Opener, name: str) -> None:
+    """Each fault of the list is turned on by its name, at the start or later, and off with all."""
+    api = open_sandbox(SandboxSettings(faults=(name,)))
+    [at_start, *_] = api.get("/_sandbox/faults").json()["faults"]
+    assert at_start["rule"]["name"] == name
+    assert api.delete("/_sandbox/faults").status_code == 200
+    assert api.post(f"/_sandbox/faults/{name}").status_code == 201
+    assert api.get("/_sandbox/faults").json()["faults"][0] == at_start
+    assert api.get("/_sandbox/presets").json()[name] == PRESETS[name].text
+
+
+def test_an_unknown_name_is_refused_with_all_names(api: httpx.Client) -> None:
+    """A fault that does not exist is a 400 that lists those that do."""
+    answer = api.post("/_sandbox/faults/trial")
+    assert answer.status_code == 400
+    assert "trial-over, oauth-trial-over" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "text"),
+    [
+        ("trial-over", 402, "Company account is not open"),
+        ("wrong-host", 200, "<!DOCTYPE html>"),
+        ("rate-limit-silent", 429, "Request over limit"),
+        ("budget-early", 429, "Request over limit"),
+    ],
+)
+def test_faults_of_the_whole_account(api: httpx.Client, name: str, status: int, text: str) -> None:
+    """Every call of both versions of the API gets the answer, and access tokens are issued."""
+    api.post(f"/_sandbox/faults/{name}").raise_for_status()
+    for path in ("/v1/users/me", "/api/v2/persons"):
+        answer = api.get(path)
+        assert (answer.status_code, text in answer.text) == (status, True)
+        assert answer.headers.get("retry-after") == ("25" if name == "budget-early" else None)
+    form = {"grant_type": "refresh_token", "refresh_token": "sandbox-refresh"}
+    assert (
+        api.post("/oauth/token", data=form, auth=("sandbox-client", "sandbox-secret")).status_code
+        == 200
+    )
 
 
 @pytest.mark.parametrize(

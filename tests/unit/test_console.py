@@ -10,13 +10,15 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from service.ops.console import lead_form, lead_tabs, rendering
+from service.ops.console import lead_form, lead_tabs, rendering, status_bar
 from service.ops.console.lead_tabs import list_changes
 from service.ops.console.onboarding import build_sample_commands
 from service.ops.console.urls import ListLocation, safe_back_url, with_flash
 from service.ops.filters import Filter
+from service.overview import NOTHING_KNOWN, Paused
 from service.sources.schema import Source, VerifySettings
 from worker.contract import Lead, Money, Utm
+from worker.fate import ACTIONABLE_REASONS, GATE_REASONS, REASONS
 from worker.lead.edit import apply_edit
 
 NOW = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -244,3 +246,16 @@ def test_a_first_lead_by_hand() -> None:
     assert commands[0].command.endswith("https://leads.acme.example/in/contact")
     assert "'name=Ada Lovelace'" in commands[0].command
     assert "'X-Key: THE-VALUE-OF-PARTNER_KEY'" in commands[1].command
+
+
+@pytest.mark.parametrize("reason", GATE_REASONS)
+def test_a_closed_gate_says_why_and_what_to_do(reason: str) -> None:
+    """Each reason has a title; the advice stands where a person has to do something."""
+    paused = Paused(reason, "2026-05-01T12:00:00Z", "2026-05-01T12:00:30Z", "open the account")
+    overview = msgspec.structs.replace(NOTHING_KNOWN, paused=paused, states={"waiting": 2})
+    banner = status_bar._paused_banner(overview, paused)
+    assert reason in status_bar.GATE_TITLES
+    assert REASONS[reason]
+    assert banner.title.endswith(".")
+    waits = "2 leads are waiting; nothing is lost."
+    assert banner.text == (f"Open the account. {waits}" if reason in ACTIONABLE_REASONS else waits)

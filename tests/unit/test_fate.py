@@ -10,9 +10,14 @@ from worker import errors
 from worker.causes import MAX_DETAIL_CHARS, cause_of
 from worker.errors import (
     Absent,
+    AccountClosed,
+    AccountFault,
     Blocked,
     BudgetSpent,
     CannotDecrypt,
+    ClientRejected,
+    EndpointGone,
+    FeatureOff,
     FetchError,
     FetchFailed,
     FetchForbidden,
@@ -41,6 +46,8 @@ from worker.errors import (
     Unavailable,
     UnknownName,
     Unmappable,
+    WrongAddress,
+    WrongTokenAddress,
 )
 from worker.fate import (
     FATES,
@@ -99,7 +106,14 @@ EXAMPLES: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     RateLimited: lambda: RateLimited("leads.add", "slow down", retry_after=2.0),
     BudgetSpent: lambda: BudgetSpent("leads.add", "no tokens", retry_after=7200.0),
     Unauthorized: lambda: Unauthorized("leads.add", "unauthorized access", status=401),
+    ClientRejected: lambda: ClientRejected("oauth.refresh", "invalid_client", status=401),
     Reauthorise: lambda: Reauthorise("oauth.refresh", "invalid_grant", status=400),
+    AccountFault: lambda: AccountFault("leads.add", "odd", status=402),
+    AccountClosed: lambda: AccountClosed("leads.add", "Company account is not open", status=402),
+    FeatureOff: lambda: FeatureOff("leads.add", "Feature is not enabled", status=415),
+    WrongAddress: lambda: WrongAddress("persons.search", "a page", status=200),
+    WrongTokenAddress: lambda: WrongTokenAddress("oauth.refresh", "a page", status=404),
+    EndpointGone: lambda: EndpointGone("leads.add", "Unknown method .", status=404),
     Blocked: lambda: Blocked("leads.add", "HTML page", status=403),
     Refused: lambda: Refused("leads.add", "no", status=451),
     Invalid: lambda: Invalid("leads.add", "title is too long", status=400, field="title"),
@@ -153,9 +167,16 @@ def test_every_error_has_its_row() -> None:
         (FetchForbidden, (Retry, NOW + 10)),
         (RecordGone, (Dead,)),
         (RateLimited, (Wait, NOW + 2, "limit", True, False)),
-        (BudgetSpent, (Wait, NOW + 7200, "budget", True, False)),
+        (BudgetSpent, (Wait, NOW + 3600, "budget", True, True)),
         (Unauthorized, (Wait, NOW + 30, "credentials", True, True)),
+        (ClientRejected, (Wait, NOW + 30, "credentials", True, True)),
         (Reauthorise, (Wait, NOW + 30, "credentials", True, True)),
+        (AccountFault, (Wait, NOW + 30, "account", True, True)),
+        (AccountClosed, (Wait, NOW + 30, "account", True, True)),
+        (FeatureOff, (Wait, NOW + 30, "plan", True, True)),
+        (WrongAddress, (Wait, NOW + 30, "address", True, True)),
+        (WrongTokenAddress, (Wait, NOW + 30, "address", True, True)),
+        (EndpointGone, (Wait, NOW + 30, "version", True, True)),
         (Blocked, (Wait, NOW + 600, "blocked", True, True)),
         (Refused, (Dead,)),
         (Invalid, (Dead,)),
@@ -296,7 +317,13 @@ def test_settling_uses_no_attempt() -> None:
         RateLimited,
         BudgetSpent,
         Unauthorized,
+        ClientRejected,
         Reauthorise,
+        AccountClosed,
+        FeatureOff,
+        WrongAddress,
+        WrongTokenAddress,
+        EndpointGone,
         Blocked,
         OutOfAllowance,
         StoreUnavailable,
@@ -327,6 +354,7 @@ def test_probes_grow_to_hourly(probes: int, seconds: float) -> None:
         True,
         True,
     )
+    assert shape(fate(EndpointGone("c", "d"), probes=probes))[1] == NOW + seconds
     unstated = BudgetSpent("c", "d", retry_after=60.0, stated=False)
     assert shape(fate(unstated, probes=probes)) == (Wait, NOW + seconds, "budget", True, True)
 
@@ -358,7 +386,37 @@ def test_an_outage_is_waited_for(kind: type[LeadlineError]) -> None:
 def test_stated_waits_are_bounded(retry_after: float, seconds: float) -> None:
     """Whatever an answer states, the wait is between a second and a day."""
     assert shape(fate(RateLimited("c", "d", retry_after=retry_after)))[1] == NOW + seconds
-    assert shape(fate(BudgetSpent("c", "d", retry_after=retry_after)))[1] == NOW + seconds
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "probes", "seconds"),
+    [
+        (25.0, 0, 25.0),
+        (25.0, 1, 25.0),
+        (25.0, 3, 100.0),
+        (1.0, 30, 3600.0),
+        (3600.0, 0, 3600.0),
+        (6 * 3600.0, 0, 3600.0),
+        (6 * 3600.0, 9, 3600.0),
+    ],
+)
+def test_a_spent_day_is_waited_for_as_stated_and_probed_hourly(
+    retry_after: float, probes: int, seconds: float
+) -> None:
+    """25 s mean 25 s, until they turn out not to; of hours, one is waited for at a time."""
+    spent = BudgetSpent("c", "d", retry_after=retry_after)
+    assert shape(fate(spent, probes=probes)) == (Wait, NOW + seconds, "budget", True, True)
+
+
+def test_a_limit_without_a_stated_wait_is_probed_ever_less_often() -> None:
+    """An hour of refusals without a word of their end costs a dozen calls."""
+    now, probes = NOW, 0
+    while now < NOW + 3600:
+        decided = fate(RateLimited("c", "d", retry_after=2.0, stated=False), now=now, probes=probes)
+        assert isinstance(decided, Wait)
+        assert (decided.reason, decided.gate, decided.probe) == ("limit", True, True)
+        now, probes = decided.until, probes + 1
+    assert probes == 11
 
 
 def test_our_own_count() -> None:
@@ -375,7 +433,7 @@ def test_our_own_count() -> None:
         NOW + 900,
         "budget",
         True,
-        False,
+        True,
     )
     assert shape(fate(OutOfAllowance(NOW - 9, budget=False)))[1] == NOW
 
@@ -474,11 +532,139 @@ def test_subclasses_follow_their_parents() -> None:
             ),
         ),
         (
-            Forbidden("leads.add", "Scope and URL mismatch", status=403),
+            Forbidden(
+                "leads.add",
+                "Couldn't add lead. You've reached the open lead per company limit.",
+                status=403,
+            ),
             None,
             (
-                "the app lacks a scope: connect it again with base, leads:full, contacts:full and"
-                " deals:read, then retry"
+                "the plan's limit is reached: archive or delete open leads and deals, or upgrade"
+                " the plan, then retry"
+            ),
+        ),
+        (
+            Forbidden(
+                "labels.add",
+                "Couldn't add label. You've reached the lead label per company limit.",
+                status=403,
+            ),
+            None,
+            (
+                "the plan's limit is reached (lead label): delete what nobody needs in Pipedrive,"
+                " or upgrade the plan, then retry"
+            ),
+        ),
+        (
+            Forbidden("leads.add", "no", status=403, vendor_code="feature_capping_persons_limit"),
+            None,
+            (
+                "the plan's limit is reached (persons): delete what nobody needs in Pipedrive,"
+                " or upgrade the plan, then retry"
+            ),
+        ),
+        (
+            Forbidden("users.list", "Scope and URL mismatch", status=403, scope="users:read"),
+            None,
+            (
+                "the app lacks the scope users:read: add it to the app and connect it again, then"
+                " retry"
+            ),
+        ),
+        (
+            Forbidden("leads.add", "Not on your plan", status=403, field="visible_to"),
+            "sources.contact.lead.visible_to",
+            (
+                "the account's plan, or the API user, does not have this visibility: correct or"
+                " remove `visible_to` of [sources.contact.lead], then retry"
+            ),
+        ),
+        (
+            Forbidden("leads.add", "no right", status=403, field="owner_id"),
+            "sources.contact.lead.owner_id",
+            (
+                "give the API user the permission in Pipedrive, use the credentials of a user who"
+                " has it, or remove `owner_id` of [sources.contact.lead], then retry"
+            ),
+        ),
+        (
+            UnknownName(
+                "owner",
+                "bo@x.example",
+                setting="sources.contact.lead.owner_id",
+                available=[],
+                partial=True,
+            ),
+            "sources.contact.lead.owner_id",
+            (
+                "give the credentials permission to list the account's users (an app: add the scope"
+                " users:read and connect it again), or give the user's id in `owner_id` of"
+                " [sources.contact.lead], then retry"
+            ),
+        ),
+        (
+            Unauthorized("leads.add", "no", status=401),
+            "PIPEDRIVE_API_TOKEN",
+            (
+                "set a valid PIPEDRIVE_API_TOKEN and restart the workers; delivery then resumes by"
+                " itself"
+            ),
+        ),
+        (
+            Reauthorise("leads.add", "no", status=401),
+            "PIPEDRIVE_REFRESH_TOKEN",
+            (
+                "connect the app again and set the new PIPEDRIVE_REFRESH_TOKEN; delivery then"
+                " resumes by itself"
+            ),
+        ),
+        (
+            ClientRejected("oauth.refresh", "no", status=401),
+            "PIPEDRIVE_CLIENT_SECRET",
+            (
+                "set the app's PIPEDRIVE_CLIENT_ID and PIPEDRIVE_CLIENT_SECRET and restart the"
+                " workers; delivery then resumes by itself"
+            ),
+        ),
+        (
+            AccountClosed("leads.add", "Company account is not open", status=402),
+            None,
+            (
+                "open the account in Pipedrive (Settings, Billing): its trial is over, or a payment"
+                " is missing; delivery then resumes by itself"
+            ),
+        ),
+        (
+            FeatureOff("leads.add", "Feature is not enabled", status=415),
+            None,
+            (
+                "enable the feature (such as leads) in the Pipedrive account, or choose a plan that"
+                " has it; delivery then resumes by itself"
+            ),
+        ),
+        (
+            WrongAddress("persons.search", "a page", status=200),
+            "PIPEDRIVE_BASE_URL",
+            (
+                "set PIPEDRIVE_BASE_URL to https://api.pipedrive.com or the company's own address,"
+                " check the proxy in between, and restart the workers; delivery then resumes by"
+                " itself"
+            ),
+        ),
+        (
+            WrongTokenAddress("oauth.refresh", "a page", status=404),
+            "PIPEDRIVE_OAUTH_URL",
+            (
+                "set PIPEDRIVE_OAUTH_URL to https://oauth.pipedrive.com/oauth/token, check the"
+                " proxy in between, and restart the workers; delivery then resumes by itself"
+            ),
+        ),
+        (
+            EndpointGone("leads.add", "Unknown method .", status=404),
+            None,
+            (
+                "update Leadline: this version makes a call that Pipedrive has removed; delivery"
+                " then resumes by itself"
             ),
         ),
         (

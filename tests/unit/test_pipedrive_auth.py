@@ -16,14 +16,16 @@ import redis as redis_py
 from tests.settable_clock import SettableClock
 from worker.encryption import Cipher
 from worker.errors import (
+    AccountClosed,
+    ClientRejected,
     LeadlineError,
     NotSent,
     OutcomeUnknown,
     RateLimited,
     Reauthorise,
     StoreUnavailable,
-    Unauthorized,
     Unavailable,
+    WrongTokenAddress,
 )
 from worker.pipedrive.auth import ApiToken, OAuth, company_base_url
 from worker.pipedrive.client import Pipedrive, Unlimited
@@ -280,13 +282,25 @@ def test_fresh_token_refused(
             Reauthorise,
         ),
         (httpx.Response(400, json={"error": "unauthorized_client"}), Reauthorise),
-        (httpx.Response(401, json={"error": "invalid_client"}), Unauthorized),
+        (httpx.Response(401, json={"error": "invalid_client"}), ClientRejected),
+        (httpx.Response(400, json={"error": "invalid_request"}), ClientRejected),
+        (httpx.Response(403, json={"success": False, "error": "forbidden"}), ClientRejected),
+        (
+            httpx.Response(402, json={"success": False, "error": "Company account is not open"}),
+            AccountClosed,
+        ),
+        (httpx.Response(404, json={"error": "not found"}), WrongTokenAddress),
+        (httpx.Response(404, text="<html>"), WrongTokenAddress),
+        (httpx.Response(405), WrongTokenAddress),
         (httpx.Response(429, headers={"retry-after": "3"}), RateLimited),
         (httpx.Response(500), Unavailable),
-        (httpx.Response(302, headers={"location": "https://oauth.example/login"}), Unavailable),
+        (
+            httpx.Response(302, headers={"location": "https://oauth.example/login"}),
+            WrongTokenAddress,
+        ),
         (httpx.Response(200, json={"success": True}), Unavailable),
         (httpx.Response(200, json={"success": True, "data": {}}), Unavailable),
-        (httpx.Response(200, text="<html>"), Unavailable),
+        (httpx.Response(200, text="<html>"), WrongTokenAddress),
         (httpx.ReadTimeout("slow"), Unavailable),
         (httpx.ConnectError("refused"), NotSent),
     ],

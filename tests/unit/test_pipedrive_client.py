@@ -11,6 +11,7 @@ from worker.contract import Raw
 from worker.errors import (
     Blocked,
     BudgetSpent,
+    EndpointGone,
     Gone,
     Invalid,
     LeadlineError,
@@ -20,6 +21,7 @@ from worker.errors import (
     Reauthorise,
     Unauthorized,
     Unavailable,
+    WrongAddress,
 )
 from worker.lead.uploads import UploadedFile, read_uploads
 from worker.pipedrive.auth import ApiToken
@@ -360,7 +362,13 @@ def test_newest_persons_and_deals() -> None:
         (lambda c: c.leads.add(title="T"), no(200), OutcomeUnknown),
         (lambda c: c.leads.update("x", {}), no(200), Unavailable),
         (lambda c: c.leads.add(title="T"), no(500), OutcomeUnknown),
-        (lambda c: c.leads.add(title="T"), no(404), Gone),
+        (lambda c: c.leads.add(title="T"), no(404), EndpointGone),
+        (lambda c: c.leads.add(title="T", person_id=5), no(404), EndpointGone),
+        (lambda c: c.leads.add(title="T", person_id=5), no(404, "Person not found"), Gone),
+        (lambda c: c.leads.get("x"), no(404), Gone),
+        (lambda c: c.notes.list(lead_id="x"), no(404), Gone),
+        (lambda c: c.notes.list(), no(404), EndpointGone),
+        (lambda c: c.users.me(), lambda _: httpx.Response(200, html="<html>"), WrongAddress),
         (lambda c: c.leads.add(title="T"), no(400), Invalid),
         (lambda c: c.leads.add(title="T"), no(401), Unauthorized),
         (lambda c: c.users.me(), no(429), RateLimited),
@@ -431,13 +439,15 @@ def test_redirects_with_a_client_that_follows() -> None:
     """Even an HTTP client that was set to follow redirects does not."""
     rig = Rig(lambda _: httpx.Response(302, headers={"location": "https://evil.example/"}))
     rig.client._http.follow_redirects = True
-    with pytest.raises(Unavailable):
+    with pytest.raises(WrongAddress):
         rig.client.users.me()
     assert len(rig.requests) == 1
 
 
 class Renewing:
-    """Credentials that can be renewed once."""
+    """Credentials of an app that can be renewed once."""
+
+    rejection = Reauthorise
 
     def __init__(self, renewable: bool = True, error: PipedriveError | None = None) -> None:
         self.token, self.renewable, self.refusals, self.error = "old", renewable, 0, error
@@ -473,9 +483,23 @@ def test_refused_for_good(renewable: bool, sent: int) -> None:
     """Refused again, or without better credentials, it stays refused."""
     auth = Renewing(renewable)
     rig = Rig(no(401), auth=auth)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Reauthorise) as caught:
         rig.client.users.me()
     assert (len(rig.requests), auth.refusals) == (sent, 1)
+    assert (caught.value.call, caught.value.status) == ("users.me", 401)
+
+
+@pytest.mark.parametrize(
+    ("auth", "variable"),
+    [(None, "PIPEDRIVE_API_TOKEN"), ("app", "PIPEDRIVE_REFRESH_TOKEN")],
+)
+@pytest.mark.parametrize("status", [401, 403])
+def test_refused_credentials_are_named(auth: str | None, variable: str, status: int) -> None:
+    """Whoever uses an API token is told of it, and whoever connected an app of the app's."""
+    rig = Rig(no(status), auth=Renewing(renewable=False) if auth else None)
+    with pytest.raises(Unauthorized) as caught:
+        rig.client.check_credentials()
+    assert (caught.value.variable, caught.value.status) == (variable, status)
 
 
 def test_reauthorise_is_not_repeated() -> None:

@@ -7,8 +7,11 @@ import httpx
 import pytest
 
 from worker.errors import (
+    AccountClosed,
     Blocked,
     BudgetSpent,
+    EndpointGone,
+    FeatureOff,
     Forbidden,
     Gone,
     Invalid,
@@ -18,8 +21,22 @@ from worker.errors import (
     RateLimited,
     Unauthorized,
     Unavailable,
+    WrongAddress,
 )
-from worker.pipedrive.calls import CALLS, LEADS_ADD, LEADS_LIST, PERSONS_ADD
+from worker.pipedrive.calls import (
+    CALLS,
+    LABELS_LIST,
+    LEADS_ADD,
+    LEADS_GET,
+    LEADS_LIST,
+    NOTES_ADD,
+    NOTES_LIST,
+    PERSONS_ADD,
+    PERSONS_SEARCH,
+    USERS_LIST,
+    USERS_ME,
+    Call,
+)
 from worker.pipedrive.redaction import find_rejected_field
 from worker.pipedrive.responses import connection_error, decipher
 
@@ -39,12 +56,17 @@ def v1(error: str, **more: Any) -> bytes:
     return json.dumps(answer | more).encode()
 
 
+# What a removed endpoint answered: `status`, and no `success`.
+UNKNOWN_METHOD = b'{"status":false,"error":"Unknown method ."}'
+
+
 DEFINITE: list[tuple[int, dict[str, str], bytes, type[PipedriveError]]] = [
     (400, JSON, v1("bad"), Invalid),
     (400, HTML, b"<html>bad request</html>", Invalid),
     (401, JSON, v1("unauthorized access", errorCode=401), Unauthorized),
     (401, {}, b"", Unauthorized),
-    (402, JSON, v1("Payment required"), Invalid),
+    (402, JSON, v1("Company account is not open"), AccountClosed),
+    (402, HTML, b"<html>Payment required</html>", AccountClosed),
     (403, JSON, v1("Forbidden"), Forbidden),
     (403, JSON, b'{"success":false,"error":"cut', Forbidden),
     (403, {}, v1("Forbidden"), Forbidden),
@@ -52,11 +74,19 @@ DEFINITE: list[tuple[int, dict[str, str], bytes, type[PipedriveError]]] = [
     (403, JSON, PAGE, Blocked),
     (403, {"content-type": "text/plain"}, b"error code: 1020", Blocked),
     (403, {}, b"", Blocked),
-    (404, JSON, v1("requested lead not found"), Gone),
-    (405, JSON, v1("Method not allowed"), Invalid),
+    (404, JSON, UNKNOWN_METHOD, EndpointGone),
+    (404, JSON, v1("Unknown method or path"), EndpointGone),
+    (404, JSON, v1("No reason"), EndpointGone),
+    (404, HTML, b"<html>Not Found</html>", WrongAddress),
+    (404, JSON, b'{"message":"no Route matched with those values"}', WrongAddress),
+    (404, {"content-type": "text/plain"}, b"404 page not found", WrongAddress),
+    (405, JSON, v1("Method not allowed"), EndpointGone),
+    (405, HTML, b"<html>405 Not Allowed</html>", WrongAddress),
     (409, JSON, v1("Conflict"), Invalid),
-    (410, JSON, v1("Gone"), Gone),
-    (415, JSON, v1("Unsupported media type"), Invalid),
+    (410, JSON, v1("Old resource permanently unavailable"), EndpointGone),
+    (410, HTML, b"<html>Gone</html>", WrongAddress),
+    (413, HTML, b"<html>Too Large</html>", Invalid),
+    (415, JSON, v1("Feature is not enabled"), FeatureOff),
     (422, JSON, v1("Unprocessable"), Invalid),
     (429, JSON, v1("Request over limit"), RateLimited),
     (429, JSON, v1("Daily API token budget exceeded"), BudgetSpent),
@@ -67,23 +97,30 @@ UNCLEAR: list[tuple[int, dict[str, str], bytes]] = [
     (200, JSON, b'{"success":true,"data":{"id":'),
     (200, JSON, b'{"success":false,"error":"Something"}'),
     (200, JSON, b'{"success":"yes","data":{}}'),
-    (200, JSON, b'{"data":{"id":1}}'),
-    (200, JSON, b"[1]"),
-    (200, JSON, b"null"),
-    (200, JSON, b"[" * 100_000),
-    (200, JSON, b"\xff\xfe{}"),
-    (200, HTML, PAGE),
     (202, JSON, b""),
     (204, {}, b""),
-    (301, {"location": "https://elsewhere.example/v1/leads?x=ann@acme.example"}, b""),
-    (302, {"location": "http://[bad"}, b""),
-    (307, {}, b""),
     (408, JSON, v1("Request timeout")),
     (500, JSON, v1("Server error", code="ERR_UNKNOWN")),
     (502, HTML, b"<html>Bad gateway</html>"),
     (503, JSON, b""),
     (504, {}, b"upstream timed out"),
     (599, {}, b""),
+]
+
+
+# What Pipedrive's API never answers.
+FOREIGN: list[tuple[int, dict[str, str], bytes]] = [
+    (200, JSON, b'{"data":{"id":1}}'),
+    (200, JSON, b'{"status":"ok"}'),
+    (200, JSON, b"[1]"),
+    (200, JSON, b"null"),
+    (200, JSON, b"[" * 100_000),
+    (200, JSON, b"\xff\xfe{}"),
+    (200, HTML, PAGE),
+    (200, {"content-type": "text/plain"}, b"OK"),
+    (301, {"location": "https://elsewhere.example/v1/leads?x=ann@acme.example"}, b""),
+    (302, {"location": "http://[bad"}, b""),
+    (307, {}, b""),
 ]
 
 
@@ -99,19 +136,80 @@ def test_definite(
     assert (caught.value.call, caught.value.status) == (call.name, status)
 
 
-@pytest.mark.parametrize(("status", "headers", "body"), UNCLEAR)
 @pytest.mark.parametrize(
-    ("call", "expected"), [(LEADS_ADD, OutcomeUnknown), (LEADS_LIST, Unavailable)]
+    ("status", "headers", "body", "repeatable"),
+    [(*answer, Unavailable) for answer in UNCLEAR]
+    + [(*answer, WrongAddress) for answer in FOREIGN],
 )
+@pytest.mark.parametrize("call", [LEADS_ADD, LEADS_LIST], ids=lambda call: call.name)
 def test_unclear(
-    call: Any, expected: type[PipedriveError], status: int, headers: dict[str, str], body: bytes
+    call: Any, status: int, headers: dict[str, str], body: bytes, repeatable: type[PipedriveError]
 ) -> None:
-    """What is neither success nor rejection leaves a create open; anything else may be repeated."""
+    """What is neither success nor rejection leaves a create open, whoever sent it.
+
+    Any other call may be repeated, if Pipedrive was there at all.
+    """
     with pytest.raises(PipedriveError) as caught:
         decipher(call, status, headers, body)
-    assert type(caught.value) is expected
+    assert type(caught.value) is (OutcomeUnknown if call.create else repeatable)
     assert caught.value.status == status
     assert "acme" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "refers", "status", "body", "expected"),
+    [
+        (LEADS_GET, False, 404, v1("requested lead not found"), Gone),
+        (LEADS_GET, False, 404, v1("anything"), Gone),
+        (LEADS_GET, False, 410, v1("Gone"), Gone),
+        (LEADS_GET, False, 404, b"", Gone),
+        (LEADS_GET, False, 404, UNKNOWN_METHOD, EndpointGone),
+        (LEADS_GET, False, 404, PAGE, WrongAddress),
+        (NOTES_LIST, True, 404, v1("anything"), Gone),
+        (NOTES_LIST, True, 404, UNKNOWN_METHOD, EndpointGone),
+        (LEADS_ADD, True, 404, v1("Person not found"), Gone),
+        (LEADS_ADD, True, 404, v1("No", error_info="Object was not found."), Gone),
+        (LEADS_ADD, True, 404, v1("person with id 5 does not exist"), Gone),
+        (LEADS_ADD, True, 410, v1("The person was merged"), Gone),
+        (LEADS_ADD, True, 404, v1("Unknown method ."), EndpointGone),
+        (LEADS_ADD, True, 404, UNKNOWN_METHOD, EndpointGone),
+        (LEADS_ADD, True, 404, v1("This endpoint was removed, leads are gone"), EndpointGone),
+        (LEADS_ADD, True, 410, v1("Old resource permanently unavailable"), EndpointGone),
+        (NOTES_ADD, True, 404, v1("Lead not found"), Gone),
+        (NOTES_ADD, True, 404, b'{"error":"Not Found"}', WrongAddress),
+        (PERSONS_ADD, False, 404, v1("Not found", code="ERR_NOT_FOUND"), EndpointGone),
+        (PERSONS_ADD, True, 404, v1("Organization not found"), Gone),
+        (PERSONS_SEARCH, False, 404, v1("Not found", code="ERR_NOT_FOUND"), EndpointGone),
+        (LABELS_LIST, False, 410, v1("Object was not found."), EndpointGone),
+    ],
+)
+def test_what_is_missing(
+    call: Call, refers: bool, status: int, body: bytes, expected: type[PipedriveError]
+) -> None:
+    """A missing record, a missing endpoint and a host that is not Pipedrive are told apart."""
+    with pytest.raises(PipedriveError) as caught:
+        decipher(call, status, JSON, body, refers=refers)
+    assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "scope", "field"),
+    [
+        (USERS_LIST, "Scope and URL mismatch", "users:read", None),
+        (USERS_ME, "Scope and URL mismatch", "base", None),
+        (NOTES_ADD, "Scope and URL mismatch", "contacts:full", None),
+        (LEADS_ADD, "Scope and URL mismatch", "leads:full", None),
+        (LEADS_ADD, "This visibility is not available on your plan", None, "visible_to"),
+        (LEADS_ADD, "You cannot set 'visible_to'", None, "visible_to"),
+        (LEADS_ADD, "You may not change owner_id", None, "owner_id"),
+        (LEADS_ADD, "Forbidden", None, None),
+    ],
+)
+def test_what_is_forbidden(call: Call, message: str, scope: str | None, field: str | None) -> None:
+    """A 403 says which scope the app lacks, or which field is refused, if it says anything."""
+    with pytest.raises(Forbidden) as caught:
+        decipher(call, 403, JSON, v1(message))
+    assert (caught.value.scope, caught.value.field) == (scope, field)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +278,9 @@ def test_lost(
         ('"label_ids[1]" must be a valid GUID', "label_ids"),
         ("Parameter 'owner_id' is invalid", "owner_id"),
         ("body/phones/0/value must be string", "phones"),
+        ("Validation failed: emails.0.value: Invalid email", "emails"),
+        ("Parameter validation failed for phones[0].value", "phones"),
+        ('Couldn\'t create lead, body is invalid. - "channel" must be a number', "channel"),
         ("Provided organization_id does not exist", "organization_id"),
         (
             "custom_fields.dcf558aac1ae4e8c4f849ba5e668430d8df9be12 must be a number",
@@ -276,6 +377,11 @@ def test_no_personal_data(echo: str, status: int) -> None:
         (b'{"success":false,"error":{"message":"inner"}}', "inner"),
         (b'{"success":false,"errors":[{"message":"one"},{"message":"two"}]}', "one; two"),
         (b'{"success":false,"error":"Same","error_info":"Same"}', "Same"),
+        (
+            v1("Body is invalid.", error_info='"channel" is wrong'),
+            'Body is invalid. - "channel" is wrong',
+        ),
+        (v1("No", error_info="Please check developers.pipedrive.com for more information"), "No"),
         (b"{}", "no reason given"),
         (b"", "no reason given"),
         (b"  <html>", "answered with an HTML page"),

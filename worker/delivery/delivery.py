@@ -195,7 +195,7 @@ class Delivery:
 
     def _outcome_of(self, record: Record, token: str) -> DeliveryOutcome:
         return DeliveryOutcome(
-            self._context, record, token, self._attempts, self._pipedrive.users.me
+            self._context, record, token, self._attempts, self._pipedrive.check_credentials
         )
 
     def _deliver(self, outcome: DeliveryOutcome, lease: Lease) -> None:

@@ -15,7 +15,18 @@ from worker.causes import no_contact
 from worker.contract import Attempt, Cause, State
 from worker.delivery.context import DeliveryContext, DeliveryRun
 from worker.delivery.fetch import FetchResult
-from worker.errors import Forbidden, LeadlineError, LeaseLost, NotSent, Unauthorized, Unavailable
+from worker.errors import (
+    AccountFault,
+    EndpointGone,
+    Forbidden,
+    LeadlineError,
+    LeaseLost,
+    NotSent,
+    OutcomeUnknown,
+    Unavailable,
+    WrongAddress,
+    WrongTokenAddress,
+)
 from worker.fate import Abandon, Dead, Fate, ResolveAfresh, Retry, Settle, Wait, decide
 from worker.lead.plan import without_quotations
 from worker.lead.settings import MATCH_KINDS
@@ -89,7 +100,7 @@ class DeliveryOutcome:
     def fail(self, step: str, error: Exception) -> None:
         """Decide and record the fate of a submission whose delivery failed at `step`."""
         context, record = self.context, self.record
-        error = self._blame_credentials(error)
+        error = self._blame_account(error)
         if not isinstance(error, LeadlineError):
             log.error(
                 "delivery failed",
@@ -115,20 +126,25 @@ class DeliveryOutcome:
         )
         self._apply(step, fate)
 
-    def _blame_credentials(self, error: Exception) -> Exception:
-        """Return the real error: a 403 may mean the credentials and not this lead.
+    def _blame_account(self, error: Exception) -> Exception:
+        """Return the real error: the account or the address may be at fault, and not this lead.
 
-        It means the credentials if we may not even read our own user.
+        A 403 means the credentials if we may not even read our own user. An answer that is not
+        Pipedrive's means the address if that call gets such a one too; else Pipedrive lacks this
+        one call, or something on the way spoilt the answer. After a create it then stays unknown
+        whether it happened.
         """
-        if not isinstance(error, Forbidden):
+        unknown = isinstance(error, OutcomeUnknown) and (error.status or 500) < 400
+        if not (unknown or isinstance(error, Forbidden | WrongAddress)):
             return error
         try:
             self.check_credentials()
-        except Forbidden as refusal:
-            return Unauthorized(refusal.call, refusal.detail, status=refusal.status)
         except LeadlineError as other:
-            return other
-        return error
+            return error if unknown and not isinstance(other, AccountFault) else other
+        if not isinstance(error, WrongAddress) or isinstance(error, WrongTokenAddress):
+            return error
+        kind = EndpointGone if (error.status or 0) >= 400 else Unavailable
+        return kind(error.call, error.detail, status=error.status)
 
     def _apply(self, step: str, fate: Fate) -> None:
         """Turn a fate into a move of the ledger; no other code does that."""
@@ -160,7 +176,9 @@ class DeliveryOutcome:
                 )
             case Wait(until=until, reason=reason, gate=gate, probe=probe):
                 if gate:
-                    self.context.ledger.gate.close(record.id, reason, until, probe=probe)
+                    self.context.ledger.gate.close(
+                        record.id, reason, until, probe=probe, advice=fate.cause.hint
+                    )
                 next_ids = self._finish(
                     State.WAITING,
                     result,

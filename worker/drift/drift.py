@@ -94,12 +94,15 @@ class DriftGuard:
         """Checks if the last report is an hour old, of another source file, or may be out of date.
 
         It may be out of date if the metadata was read since, as a person's retry does: so what was
-        fixed is soon no longer reported. May raise `StoreUnavailable`.
+        fixed is soon no longer reported. While the gate is closed until a probe succeeds, there is
+        no check: the probe alone asks Pipedrive. May raise `StoreUnavailable`.
         """
         now = self._clock()
         if now < self._next_at:
             return
         self._next_at = now + TICK_SECONDS
+        if call_redis(lambda: self._redis.hget(self._account.gate, "mode")) == b"probe":
+            return
         version = _version(self._mappings)
         report = last_report(self._redis)
         if (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from worker.store import keys
@@ -13,12 +15,16 @@ OUTAGE_SUBMISSIONS, OUTAGE_SECONDS = 3, 10.0
 
 
 class Pause(Struct, frozen=True):
-    """Why nothing is delivered. Times are Unix seconds; `until` is None for an operator's pause."""
+    """Why nothing is delivered. Times are Unix seconds; `until` is None for an operator's pause.
+
+    `advice` says what to do about it, if the workers know.
+    """
 
     reason: str
     since: float
     until: float | None
     by: str
+    advice: str | None = None
 
 
 class Gate:
@@ -35,11 +41,19 @@ class Gate:
         """Ends an operator's pause, and lets a submission try the gate at once."""
         self._scripts.run("gate/resume", by=by or None)
 
-    def close(self, submission_id: str, reason: str, until: float, *, probe: bool) -> None:
+    def close(
+        self,
+        submission_id: str,
+        reason: str,
+        until: float,
+        *,
+        probe: bool,
+        advice: str | None = None,
+    ) -> None:
         """Stops every worker until `until`, because of an error that `submission_id` met.
 
         With `probe`, one submission then goes first to try; without it, all go. A gate that is
-        already closed never opens sooner because of this.
+        already closed never opens sooner because of this. `advice` says what to do about it.
         """
         self._scripts.run(
             "gate/close",
@@ -47,6 +61,7 @@ class Gate:
             reason=reason,
             mode="probe" if probe else "timed",
             closed_until=until,
+            advice=advice or None,
         )
 
     def note_failure(self, submission_id: str) -> bool:
@@ -76,12 +91,21 @@ class Gate:
             pipe.hgetall(keys.PAUSE)
             pipe.hgetall(self._scripts.account.gate)
             pause, gate = pipe.execute()
-        if pause:
-            return Pause(
-                pause[b"reason"].decode(), float(pause[b"since"]), None, pause[b"by"].decode()
-            )
-        if gate and (gate[b"mode"] == b"probe" or float(gate[b"until"]) > self._scripts.now()):
-            return Pause(
-                gate[b"reason"].decode(), float(gate[b"since"]), float(gate[b"until"]), "worker"
-            )
-        return None
+        return decode_pause(pause, gate, self._scripts.now())
+
+
+def decode_pause(
+    pause: Mapping[bytes, bytes], gate: Mapping[bytes, bytes], now: float
+) -> Pause | None:
+    """The operator's pause, else the closed gate, else None, from their hashes."""
+    if pause:
+        return Pause(pause[b"reason"].decode(), float(pause[b"since"]), None, pause[b"by"].decode())
+    if gate and (gate[b"mode"] == b"probe" or float(gate[b"until"]) > now):
+        return Pause(
+            gate[b"reason"].decode(),
+            float(gate[b"since"]),
+            float(gate[b"until"]),
+            "worker",
+            gate.get(b"advice", b"").decode() or None,
+        )
+    return None

@@ -10,6 +10,7 @@ import redis
 from msgspec import Struct
 
 from worker.contract import State
+from worker.ledger.gate import Pause, decode_pause
 from worker.store import keys
 
 # A worker process without a heartbeat for this long is gone; normally one comes every two seconds.
@@ -52,7 +53,7 @@ class LedgerStatus(Struct, frozen=True, kw_only=True):
     record. `oldest_at` is when the submission that has been in a state longest entered it.
     `tokens_left` (today) is None if nothing was counted yet. `duplicates` is how many submissions
     exist twice in Pipedrive, `newer` how many wait for a worker of a newer release. `drift` is the
-    stored `DriftReport`, undecoded.
+    stored `DriftReport`, `pause` and `gate` the hashes of what stops deliveries, undecoded.
     """
 
     stored: dict[State, int]
@@ -63,6 +64,13 @@ class LedgerStatus(Struct, frozen=True, kw_only=True):
     duplicates: int
     newer: int
     drift: bytes | None
+    pause: dict[bytes, bytes]
+    gate: dict[bytes, bytes]
+
+    def pauses(self, now: float) -> list[Pause]:
+        """What stops deliveries: an operator's pause, the closed gate, or both."""
+        both = (decode_pause(self.pause, {}, now), decode_pause({}, self.gate, now))
+        return [pause for pause in both if pause is not None]
 
     @property
     def counts(self) -> dict[State, int]:
@@ -98,11 +106,13 @@ def add_status_commands(pipe: Any, account: keys.Account) -> None:
     pipe.hlen(keys.DUPLICATES)
     pipe.zcard(keys.NEWER)
     pipe.get(account.drift)
+    pipe.hgetall(keys.PAUSE)
+    pipe.hgetall(account.gate)
 
 
 def read_status(replies: Sequence[Any]) -> LedgerStatus:
     """Reads the replies to the commands of `add_status_commands`."""
-    *by_state, forgotten, workers, tokens_left, duplicates, newer, drift = replies
+    *by_state, forgotten, workers, tokens_left, duplicates, newer, drift, pause, gate = replies
     oldest = {
         state: float(first[0][1])
         for state, first in zip(State, by_state[1::2], strict=True)
@@ -117,6 +127,8 @@ def read_status(replies: Sequence[Any]) -> LedgerStatus:
         duplicates=duplicates,
         newer=newer,
         drift=drift,
+        pause=pause,
+        gate=gate,
     )
 
 

@@ -23,7 +23,16 @@ import msgspec
 import redis
 from msgspec import Struct
 
-from worker.errors import Reauthorise, Unauthorized, Unavailable
+from worker.errors import (
+    ClientRejected,
+    EndpointGone,
+    Reauthorise,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    WrongAddress,
+    WrongTokenAddress,
+)
 from worker.pipedrive.calls import Call
 from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.redaction import clean_text
@@ -79,7 +88,9 @@ DEFAULT_LIFETIME_SECONDS = 3600.0
 
 
 class Auth(Protocol):
-    """Signs requests."""
+    """Signs requests. `rejection` is the error if Pipedrive takes the signed requests no longer."""
+
+    rejection: type[Unauthorized]
 
     def headers(self) -> dict[str, str]:
         """Return the headers with the credentials.
@@ -96,6 +107,8 @@ class Auth(Protocol):
 
 class ApiToken:
     """A user's API token, sent as a header because a URL would end up in logs."""
+
+    rejection = Unauthorized
 
     def __init__(self, token: str) -> None:
         self._headers = {"x-api-token": str(token)}
@@ -141,6 +154,8 @@ class OAuth:
     and `decrypt` protect what is stored. `clock` returns Unix seconds; `pause` sleeps while another
     worker refreshes.
     """
+
+    rejection = Reauthorise
 
     def __init__(
         self,
@@ -343,24 +358,31 @@ class OAuth:
 
 
 def _parse_token_response(received: ReceivedResponse, now: float) -> _TokenResponse:
-    """Parse the response: https://www.rfc-editor.org/rfc/rfc6749#section-5"""
-    if received.status == 200:
+    """Parse the response: https://www.rfc-editor.org/rfc/rfc6749#section-5
+
+    No lead is at fault here, whatever the answer: it is the account, the app or the address.
+    """
+    status, code = received.status, _parse_error_code(received.body)
+    if status == 200:
         try:
             return msgspec.json.decode(received.body, type=_TokenResponse, strict=False)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise Unavailable(REFRESH.name, "an answer without tokens", status=200) from error
-    code = _parse_error_code(received.body)
-    if received.status in (400, 401, 403) and code in ("invalid_grant", "unauthorized_client"):
-        raise Reauthorise(REFRESH.name, REJECTED, status=received.status, vendor_code=code)
-    if received.status in (400, 401) and code == "invalid_client":
-        raise Unauthorized(
-            REFRESH.name,
-            "the client id or secret is rejected",
-            status=received.status,
-            vendor_code=code,
-        )
-    decipher(REFRESH, received.status, received.headers, received.body, now=now)
-    raise Unavailable(REFRESH.name, "an answer without tokens", status=received.status)
+            foreign = WrongTokenAddress if received.body.lstrip()[:1] == b"<" else Unavailable
+            raise foreign(REFRESH.name, "an answer without tokens", status=200) from error
+    if status in (400, 401, 403) and code in ("invalid_grant", "unauthorized_client"):
+        raise Reauthorise(REFRESH.name, REJECTED, status=status, vendor_code=code)
+    if status in (400, 401) and code == "invalid_client":
+        detail = "the client id or secret is rejected"
+        raise ClientRejected(REFRESH.name, detail, status=status, vendor_code=code)
+    try:
+        decipher(REFRESH, status, received.headers, received.body, now=now)
+    except (WrongAddress, EndpointGone) as error:
+        raise WrongTokenAddress(REFRESH.name, error.detail, status=status) from error
+    except (Unauthorized, Refused) as error:
+        raise ClientRejected(
+            REFRESH.name, error.detail, status=status, vendor_code=error.vendor_code
+        ) from error
+    raise Unavailable(REFRESH.name, "an answer without tokens", status=status)
 
 
 def _parse_error_code(body: bytes) -> str | None:

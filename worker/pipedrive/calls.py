@@ -72,6 +72,28 @@ DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code
 PERSON_FIELDS_LIST = Call("person_fields.list", "GET", "/api/v2/personFields", 10)
 PERSON_FIELDS_GET = Call("person_fields.get", "GET", "/api/v2/personFields/{field_code}", 1)
 
+# The OAuth scope that each group of operations needs, by the first part of their names, save those
+# named in full: `security` of each operation in Pipedrive's OpenAPI.
+SCOPES = {
+    "leads": "leads:full",
+    "labels": "leads:full",
+    "sources": "leads:full",
+    "notes": "contacts:full",
+    "persons": "contacts:full",
+    "organizations": "contacts:full",
+    "deals": "deals:read",
+    "deal_fields": "deals:read",
+    "person_fields": "contacts:full",
+    "users": "users:read",
+    "users.me": "base",
+}
+
+
+def scope_of(call: Call) -> str | None:
+    """The OAuth scope that the call needs, if we know it."""
+    return SCOPES.get(call.name) or SCOPES.get(call.name.partition(".")[0])
+
+
 # The operations by name, in the order above.
 CALLS: dict[str, Call] = {
     call.name: call for call in list(globals().values()) if isinstance(call, Call)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from msgspec import Struct
 
-from worker.errors import Invalid, PipedriveError, Reauthorise, Unauthorized
+from worker.errors import Forbidden, Invalid, PipedriveError, Unauthorized
 from worker.lead.uploads import UploadedFile
 from worker.pipedrive import operations
 from worker.pipedrive.auth import Auth
@@ -25,7 +25,13 @@ from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.form_body import content_type_of, encode_form
 from worker.pipedrive.models import UnreadableResponse
 from worker.pipedrive.redaction import iterate_texts, redact
-from worker.pipedrive.responses import ApiResponse, connection_error, decipher, inconclusive_error
+from worker.pipedrive.responses import (
+    ApiResponse,
+    connection_error,
+    decipher,
+    inconclusive_error,
+    names_record,
+)
 from worker.pipedrive.transport import ReceivedResponse, build_http, build_tls, exchange
 
 __all__ = [
@@ -150,12 +156,30 @@ class Pipedrive:
         }
         try:
             return self._call_once(call, read, target, query, content, body)
-        except Reauthorise:
-            raise
-        except Unauthorized:
-            if not self._auth.renew():
-                raise
-        return self._call_once(call, read, target, query, content, body)
+        except Unauthorized as error:
+            if error.call != call.name or not self._auth.renew():
+                raise self._rejection(error) from error
+        try:
+            return self._call_once(call, read, target, query, content, body)
+        except Unauthorized as error:
+            raise self._rejection(error) from error
+
+    def check_credentials(self) -> None:
+        """Read our own user, which any valid credentials may do. Costs 2 API tokens.
+
+        Raises `Unauthorized` if we may not, and what else `call` raises.
+        """
+        try:
+            self.users.me()
+        except Forbidden as error:
+            raise self._rejection(error) from error
+
+    def _rejection(self, error: PipedriveError) -> Unauthorized:
+        """Return the error that names the credentials to renew; one that does so already, as is."""
+        kind = self._auth.rejection
+        if isinstance(error, Unauthorized) and type(error) is not Unauthorized:
+            return error
+        return kind(error.call, error.detail, status=error.status, vendor_code=error.vendor_code)
 
     def _call_once(
         self,
@@ -179,6 +203,7 @@ class Pipedrive:
                 received.headers,
                 received.body,
                 sent=iterate_texts([query, body]),
+                refers=names_record(query, body),
             )
             return _parse(call, read, answer, received.status)
         except PipedriveError as raised:

@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
-from worker.errors import Forbidden, Gone, Invalid, Refused, UnknownName
+from worker.errors import EndpointGone, Forbidden, Gone, Invalid, Refused, UnknownName
 from worker.lead.owner_turns import OwnerShare
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.custom_fields import FieldInfo, Option
@@ -113,7 +113,7 @@ def _read_options(fields: DealFields | PersonFields, code: str, now: float) -> M
     """
     try:
         field: PipedriveField | None = fields.get(code)
-    except (Gone, Invalid):
+    except (EndpointGone, Gone, Invalid):
         field = next((each for each in fields.list_all() if each.field_code == code), None)
     options = field.options if field else []
     return MetadataTable(
@@ -346,11 +346,15 @@ class MetadataLookup(NameResolver):
     def _find(
         self, kind: MetadataKind, name: str, setting: str, match: EntryMatcher
     ) -> MetadataEntry:
-        entries = self.table(kind).items
-        entry = find_entry(entries, match)
+        table = self.table(kind)
+        entry = find_entry(table.items, match)
         if entry is None:
             raise UnknownName(
-                KIND_NAMES[kind], name, setting=setting, available=[entry.name for entry in entries]
+                KIND_NAMES[kind],
+                name,
+                setting=setting,
+                available=[entry.name for entry in table.items],
+                partial=table.partial,
             )
         return entry
 

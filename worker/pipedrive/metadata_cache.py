@@ -138,11 +138,13 @@ class MetadataCache(NameResolver):
         if entry is None and self._may_read_for(kind, name):
             entry = find_entry(self._refresh(kind).items, match)
         if entry is None:
+            table = self._load().get(kind)
             raise UnknownName(
                 KIND_NAMES[kind],
                 name,
                 setting=setting,
-                available=[entry.name for entry in self._reload_entries(kind)],
+                available=[entry.name for entry in table.items] if table else [],
+                partial=table is not None and table.partial,
             )
         return entry
 

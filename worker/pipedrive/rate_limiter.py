@@ -20,9 +20,9 @@ from typing import Any
 import redis
 from msgspec import Struct
 
-from worker.errors import Gated, OutOfAllowance, StoreUnavailable
+from worker.errors import BudgetSpent, Gated, OutOfAllowance, RateLimited, StoreUnavailable
 from worker.pipedrive.calls import Call
-from worker.pipedrive.responses import rate_limit_error
+from worker.pipedrive.responses import MIN_WAIT_SECONDS, rate_limit_error
 from worker.store import keys, scripts
 from worker.store.connection import translate_errors
 
@@ -39,6 +39,9 @@ TICKET_GRACE_SECONDS = 1.5
 MAX_CLOSED_SECONDS = 60.0
 # After an HTML 403, no waiting call may go for this long; then the gate decides.
 BLOCKED_SECONDS = 15.0
+
+# Without tokens, we ask Pipedrive this often whether there are any again.
+ASK_AGAIN_SECONDS = 3600.0
 
 DAILY_TOKENS_PER_SEAT = 30_000
 
@@ -73,6 +76,14 @@ def limits_of_plan(
         ),
         is_fixed=daily_tokens is not None,
     )
+
+
+class SentCall(Struct, frozen=True):
+    """A call that was allowed to go: `member` of the window, when, and if without tokens left."""
+
+    member: str = ""
+    granted: float | None = None
+    beyond: bool = False
 
 
 @dataclass
@@ -143,7 +154,7 @@ class RateLimiter:
             **{"class": int(ticket.is_first_call)},
         )
         if verdict == b"go":
-            self._sent.last = member, float(values[0])
+            self._sent.last = SentCall(member, float(values[0]), beyond=bool(values[1]))
             return 0.0
         if verdict == b"wait":
             ticket.ready_at, ticket.place = float(values[1]), values[2].decode()
@@ -159,38 +170,42 @@ class RateLimiter:
 
     def release_unsent(self, call: Call) -> None:
         """Give back the place and tokens of this thread's last call: it is not sent after all."""
-        member, _ = self._pop_last()
+        last = self._pop_last()
         # If this fails, the place becomes free by itself.
         with contextlib.suppress(StoreUnavailable):
-            if member:
-                self._run("unsent", member=member, cost=call.cost)
+            if last.member:
+                self._run("unsent", member=last.member, cost=call.cost)
 
     def after(self, call: Call, status: int | None, headers: Mapping[str, str]) -> None:
         """Free the call's place in two seconds, and correct our counts by Pipedrive's."""
-        member, granted = self._pop_last()
+        last = self._pop_last()
         limits = self._limits
         if limits is None:
             return
+        refusal = rate_limit_error(call.name, headers, "", "") if status == 429 else None
         # The response matters more than the count: a failed correction must not lose it.
         with contextlib.suppress(StoreUnavailable):
             self._run(
                 "answered",
-                member=member,
-                granted=granted,
+                member=last.member,
+                granted=last.granted,
+                beyond=last.beyond,
                 answered=status is not None,
+                accepted=status is not None and 200 <= status < 300,
                 search=call.search,
                 limit=_count_header(headers, "x-ratelimit-limit"),
                 remaining=_count_header(headers, "x-ratelimit-remaining"),
                 tokens_left=_count_header(headers, "x-daily-ratelimit-token-remaining"),
-                closed=_closed_seconds(call, status, headers),
+                closed=_closed_seconds(refusal, status, headers),
+                spent=_spent_seconds(refusal),
                 tokens=limits.daily_tokens,
                 fixed=limits.is_fixed,
             )
 
-    def _pop_last(self) -> tuple[str, float | None]:
-        """Return this thread's last allowed call and when it was granted; forget both."""
-        last: tuple[str, float | None] = getattr(self._sent, "last", ("", None))
-        self._sent.last = ("", None)
+    def _pop_last(self) -> SentCall:
+        """Return this thread's last allowed call, and forget it."""
+        last: SentCall = getattr(self._sent, "last", SentCall())
+        self._sent.last = SentCall()
         return last
 
     def _run(self, script: str, **args: Any) -> Any:
@@ -203,13 +218,24 @@ class RateLimiter:
             )
 
 
-def _closed_seconds(call: Call, status: int | None, headers: Mapping[str, str]) -> float | None:
+def _closed_seconds(
+    refusal: RateLimited | None, status: int | None, headers: Mapping[str, str]
+) -> float | None:
     """Return for how many seconds this response forbids all calls; None if it forbids none."""
-    if status == 429:
-        return min(rate_limit_error(call.name, headers, "", "").retry_after, MAX_CLOSED_SECONDS)
+    if refusal is not None:
+        # How long a spent day lasts is nothing to wait for in a slot: the gate decides.
+        spent = isinstance(refusal, BudgetSpent) and not refusal.stated
+        return MIN_WAIT_SECONDS if spent else min(refusal.retry_after, MAX_CLOSED_SECONDS)
     if status == 403 and "json" not in headers.get("content-type", ""):
         return BLOCKED_SECONDS
     return None
+
+
+def _spent_seconds(refusal: RateLimited | None) -> float | None:
+    """Return in how many seconds to ask for tokens again; None if they are not used up."""
+    if not isinstance(refusal, BudgetSpent):
+        return None
+    return min(refusal.retry_after, ASK_AGAIN_SECONDS)
 
 
 def _count_header(headers: Mapping[str, str], name: str) -> int | None:
@@ -223,7 +249,7 @@ def _script_source(name: str, account: keys.Account) -> str:
     """Return the full text of a script, with keys and times in front."""
     constants: dict[str, object] = {
         part: account.allowance(part)
-        for part in ("burst", "search", "waiting", "left", "closed", "limit")
+        for part in ("ask", "burst", "search", "waiting", "left", "closed", "limit")
     }
     constants |= {part: f"{account.allowance(part)}:" for part in ("day", "fastest")}
     constants |= {
@@ -234,6 +260,7 @@ def _script_source(name: str, account: keys.Account) -> str:
         "kept": CALL_MEMORY_SECONDS,
         "grace": TICKET_GRACE_SECONDS,
         "closed_most": MAX_CLOSED_SECONDS,
+        "ask_again": ASK_AGAIN_SECONDS,
     }
     return scripts.build(f"rate_limiter/{name}", "rate_limiter/prelude", constants)
 

@@ -30,6 +30,7 @@ FIELD_NAMES = API_NAMES | {
 VALUE_PARTS = frozenset({"value.amount", "value.currency"})
 _QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")
 _PATH = re.compile(r"\b(?:body|query|data)[./]([A-Za-z0-9_./\[\]]{2,100})")
+_INDEXED = re.compile(r"\b([A-Za-z_]{2,40}[./\[]\d{1,4}\b[A-Za-z0-9_./\[\]]{0,60})")
 _BARE = re.compile(r"\b((?:[a-z]+_[a-z_]+|[0-9a-f]{40})(?:\.[a-z0-9_]+)*)\b")
 _FIRST = re.compile(
     r"^\W*([A-Za-z]+)\b.{0,60}\b(?:must|is|are|can|cannot|should|invalid|missing)\b"
@@ -69,7 +70,7 @@ def iterate_texts(value: Any) -> Iterator[str]:
 
 def find_rejected_field(text: str) -> str | None:
     """Return the API name of the field that Pipedrive complains about, if it names one."""
-    for pattern in (_QUOTED, _PATH, _BARE):
+    for pattern in (_QUOTED, _PATH, _INDEXED, _BARE):
         for path in pattern.findall(text):
             name = _field_of_path(path)
             if name:

@@ -1,13 +1,20 @@
 """Turns a response of Pipedrive, or the lack of one, into a value or an error; only here.
 
 no connection, nothing sent              NotSent
-no response, 5xx, 408, 3xx, not JSON,
+no response, 5xx, 408, cut off,
   `success: false` with 200              create: OutcomeUnknown, else Unavailable
+3xx, or 2xx that is not Pipedrive's      create: OutcomeUnknown, else WrongAddress
 429                                      RateLimited or BudgetSpent
 401                                      Unauthorized
+402                                      AccountClosed
 403                                      Blocked or Forbidden
-404, 410                                 Gone
+415                                      FeatureOff
+404, 405, 410 that is not Pipedrive's    WrongAddress
+404, 410 about a record that we named    Gone
+any other 404, 405, 410                  EndpointGone
 any other 4xx                            Invalid
+
+An answer is Pipedrive's if it is a JSON object with `success`, or its gateway's with `status`.
 """
 
 from __future__ import annotations
@@ -25,8 +32,11 @@ import msgspec
 from msgspec import Struct, field
 
 from worker.errors import (
+    AccountClosed,
     Blocked,
     BudgetSpent,
+    EndpointGone,
+    FeatureOff,
     Forbidden,
     Gone,
     Invalid,
@@ -36,8 +46,9 @@ from worker.errors import (
     RateLimited,
     Unauthorized,
     Unavailable,
+    WrongAddress,
 )
-from worker.pipedrive.calls import Call
+from worker.pipedrive.calls import Call, scope_of
 from worker.pipedrive.redaction import clean_text, find_rejected_field, redact
 
 # How long a 429 lasts, and of which kind it is.
@@ -148,12 +159,14 @@ def decipher(
     body: bytes,
     *,
     sent: Iterable[str] = (),
+    refers: bool = False,
     now: float | None = None,
 ) -> ApiResponse:
     """Return the content of the response, or raise the error it means.
 
     Header names are lower-case. `sent` are texts of the request that must not appear in an error.
-    `now` is in Unix seconds, for `Retry-After` dates.
+    `refers`: the request names a record in its body or parameters (`names_record`). `now` is in
+    Unix seconds, for `Retry-After` dates.
     """
     document = _decode_json(body)
     if 200 <= status < 300:
@@ -162,14 +175,21 @@ def decipher(
             return ApiResponse(
                 document.get("data"), additional if isinstance(additional, dict) else {}
             )
-        raise inconclusive_error(call, _no_success_message(document, body, sent), status=status)
+        message = _no_success_message(document, body, sent)
+        if not call.create and is_foreign(document, body):
+            raise WrongAddress(call.name, message, status=status)
+        raise inconclusive_error(call, message, status=status)
     message = _message(document, body)
     detail = redact(message, sent)
+    if 300 <= status < 400:
+        detail = _redirect_message(headers)
+        if not call.create:
+            raise WrongAddress(call.name, detail, status=status)
     if status < 400 or status >= 500 or status == 408:
-        raise inconclusive_error(
-            call, _redirect_message(headers) if 300 <= status < 400 else detail, status=status
-        )
-    raise _client_error(call, status, headers, body.lstrip(), document, message, detail, now)
+        raise inconclusive_error(call, detail, status=status)
+    raise _client_error(
+        call, status, headers, body.lstrip(), document, message, detail, refers=refers, now=now
+    )
 
 
 def _client_error(
@@ -180,6 +200,8 @@ def _client_error(
     document: Any,
     message: str,
     detail: str,
+    *,
+    refers: bool,
     now: float | None,
 ) -> PipedriveError:
     vendor_code = _vendor_code(document)
@@ -188,6 +210,11 @@ def _client_error(
             return rate_limit_error(call.name, headers, message, detail, now)
         case 401:
             return Unauthorized(call.name, detail, status=status, vendor_code=vendor_code)
+        # https://pipedrive.readme.io/docs/core-api-concepts-http-status-codes
+        case 402:
+            return AccountClosed(call.name, detail, status=status, vendor_code=vendor_code)
+        case 415:
+            return FeatureOff(call.name, detail, status=status, vendor_code=vendor_code)
         case 403 if not isinstance(document, dict) and (
             body[:1] == b"<" or "json" not in headers.get("content-type", "")
         ):
@@ -195,15 +222,17 @@ def _client_error(
             # https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting
             return Blocked(call.name, detail, status=status)
         case 403:
+            field, scope = find_rejected_field(message), None
+            if SCOPE_WORDS.search(message):
+                scope = scope_of(call)
+            elif VISIBILITY_WORDS.search(message):
+                field = "visible_to"
             return Forbidden(
-                call.name,
-                detail,
-                status=status,
-                vendor_code=vendor_code,
-                field=find_rejected_field(message),
+                call.name, detail, status=status, vendor_code=vendor_code, field=field, scope=scope
             )
-        case 404 | 410:
-            return Gone(call.name, detail, status=status, vendor_code=vendor_code)
+        case 404 | 405 | 410:
+            error_type = _missing(call, status, body, document, message, refers=refers)
+            return error_type(call.name, detail, status=status, vendor_code=vendor_code)
         case _:
             return Invalid(
                 call.name,
@@ -212,6 +241,62 @@ def _client_error(
                 vendor_code=vendor_code,
                 field=find_rejected_field(message),
             )
+
+
+# What a 403 is about, where only its words say so.
+SCOPE_WORDS = re.compile(r"\bscopes?\b", re.IGNORECASE)
+VISIBILITY_WORDS = re.compile(r"\bvisible_to\b|\bvisibility\b", re.IGNORECASE)
+
+# What a 404 or 410 is about: a removed endpoint answers "Unknown method .", a lead that is gone
+# "requested lead not found" and "Object was not found."
+ENDPOINT_WORDS = re.compile(
+    r"\b(unknown|no such|unsupported|removed|deprecated) (method|endpoint|route|path|resource)\b"
+    r"|\b(method|endpoint|route|api version)\b.{0,40}"
+    r"\b(removed|deprecated|unknown|gone|unavailable|no longer|not (found|available|allowed))\b",
+    re.IGNORECASE,
+)
+RECORD_WORDS = re.compile(
+    r"\b(object|person|organi[sz]ation|lead|deal|contact|record|item|user)s?\b.{0,60}"
+    r"\b(not found|not exist|missing|deleted|merged|removed|gone)\b|\bnot found\b",
+    re.IGNORECASE,
+)
+# The keys by which a request names a record of the account.
+RECORD_KEYS = frozenset({"person_id", "organization_id", "org_id", "lead_id", "deal_id"})
+
+
+def names_record(*parts: Mapping[str, Any] | None) -> bool:
+    """Return whether a request with these parameters and this body names a record."""
+    return any(part.get(key) is not None for part in parts if part for key in RECORD_KEYS)
+
+
+def _missing(
+    call: Call, status: int, body: bytes, document: Any, message: str, *, refers: bool
+) -> type[PipedriveError]:
+    """Return what is missing after a 404, 405 or 410: the record, the endpoint, or Pipedrive.
+
+    Pipedrive's API says `success: false` of a record; its gateway says `status: false` of a method
+    that it does not have. A path with an id, or a list of a record's things, is about that record.
+    A create that names one (the person of a lead, the lead of a note) may fail for want of either,
+    so only its words tell: without any of a record it is the endpoint, which costs nobody a lead.
+    """
+    of_gateway = isinstance(document, dict) and "success" not in document and "status" in document
+    if is_foreign(document, body) and not of_gateway:
+        return WrongAddress
+    if status == 405 or of_gateway or ENDPOINT_WORDS.search(message):
+        return EndpointGone
+    if "{" in call.path or (refers and not call.create):
+        return Gone
+    return Gone if refers and RECORD_WORDS.search(message) else EndpointGone
+
+
+def is_foreign(document: Any, body: bytes) -> bool:
+    """Return whether an answer is none of Pipedrive's API: a page, or JSON without `success`.
+
+    One that is empty or cut off may well be Pipedrive's.
+    """
+    if isinstance(document, dict):
+        return "success" not in document
+    return document is not None or body.lstrip()[:1] not in (b"", b"{")
 
 
 def connection_error(call: Call, error: Exception, *, sent_bytes: int | None) -> PipedriveError:
@@ -260,10 +345,11 @@ def _redirect_message(headers: Mapping[str, str]) -> str:
         host = httpx.URL(headers.get("location", "")).host
     except (httpx.InvalidURL, TypeError):
         host = ""
-    return clean_text(
-        f"redirected{f' to {host}' if host else ''}; redirects are not followed (PIPEDRIVE_BASE_URL"
-        " may be wrong)"
-    )
+    return clean_text(f"redirected{f' to {host}' if host else ''}; redirects are not followed")
+
+
+# What `error_info` begins with where v1 has no more to say; else the reason is there.
+NO_REASON = "Please check developers.pipedrive.com"
 
 
 def _message(document: Any, body: bytes) -> str:
@@ -274,10 +360,8 @@ def _message(document: Any, body: bytes) -> str:
             _text_of(document.get(key))
             for key in ("error", "error_info", "errors", "message", "code")
         ]
-        return (
-            clean_text(" - ".join(dict.fromkeys(text for text in parts if text)))
-            or "no reason given"
-        )
+        texts = dict.fromkeys(text for text in parts if text and not text.startswith(NO_REASON))
+        return clean_text(" - ".join(texts)) or "no reason given"
     if body.lstrip()[:1] == b"<":
         return "answered with an HTML page"
     return clean_text(body[:2000].decode("utf-8", "replace")) or "no reason given"

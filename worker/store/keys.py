@@ -48,7 +48,7 @@ Keys of one Pipedrive account (`Account`), each prefixed with `leadline:account:
 
 | key                                | type   | content                                                        | lifetime |
 |------------------------------------|--------|----------------------------------------------------------------|----------|
-| gate                               | hash   | why Pipedrive's answers closed the gate: reason, mode, since, until, probes | until it expires or a probe opens it |
+| gate                               | hash   | why Pipedrive's answers closed the gate: reason, advice, mode, since, until, probes | until it expires or a probe opens it |
 | gate:probe                         | string | the one submission that was let through as the gate's probe     | 60 s |
 | outage                             | zset   | ids that did not reach Pipedrive since the last delivery, by time | a day |
 | person_queue:{digest}              | list   | submission ids of one person or organisation: the head may be delivered, the others wait | until it is empty |
@@ -68,6 +68,7 @@ Keys of one Pipedrive account (`Account`), each prefixed with `leadline:account:
 | allowance:waiting                  | zset   | calls that wait for room, by when they must ask again          | a minute |
 | allowance:day:{n}                  | string | tokens spent by our count on the n-th day since 1970            | two days |
 | allowance:left                     | string | tokens left today, corrected by answers                        | until midnight UTC |
+| allowance:ask                      | string | when to ask Pipedrive whether there are tokens again           | until then, and an hour more |
 | allowance:limit, :closed           | string | the window that an answer stated; until when nothing may be sent | an hour; until then |
 | allowance:fastest:{minute}         | string | seconds of the minute's fastest exchange                       | 3 minutes |
 | oauth                              | hash   | access and refresh token, encrypted; the scopes granted        | for ever |

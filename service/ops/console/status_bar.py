@@ -15,6 +15,7 @@ from service.ops.schemas import Overview
 from service.ops.search_index import Freshness
 from service.overview import LEAD_TOKENS, Paused
 from worker.contract import WORKING, State
+from worker.fate import ACTIONABLE_REASONS
 
 # Missing names in the banner; `leadline check` lists all.
 MAX_MISSING_NAMES = 3
@@ -248,11 +249,12 @@ def _paused_banner(overview: Overview, paused: Paused) -> Banner:
         )
     waiting = sum(overview.states.get(state, 0) for state in WORKING)
     waits = f"{rendering.plural(waiting, 'lead is', 'leads are')} waiting; nothing is lost."
-    title, text, next_label = GATE_TEXTS.get(paused.reason, GATE_TEXTS["limit"])
+    title, next_label = GATE_TITLES.get(paused.reason, GATE_TITLES["limit"])
+    advice = paused.advice if paused.reason in ACTIONABLE_REASONS else None
     return Banner(
         kind="warn",
         title=title,
-        text=" ".join([*([text] if text else []), *([waits] if waiting else [])]),
+        text=" ".join([*([_sentence(advice)] if advice else []), *([waits] if waiting else [])]),
         since=paused.since or None,
         next_label=next_label,
         next_at=paused.until,
@@ -260,21 +262,23 @@ def _paused_banner(overview: Overview, paused: Paused) -> Banner:
     )
 
 
-# Title, text and label of the next try, by why the workers stopped delivering (see `worker.fate`).
-GATE_TEXTS = {
-    "outage": ("Pipedrive isn't responding.", "", "Next check"),
-    "budget": ("Today's API tokens are used up.", "", "Next try"),
-    "limit": ("Pipedrive's rate limit is reached.", "", "Next try"),
-    "credentials": (
-        "Pipedrive rejected the credentials:",
-        "set a new `PIPEDRIVE_API_TOKEN`, or `PIPEDRIVE_REFRESH_TOKEN` for an app.",
-        "Next try",
-    ),
-    "blocked": (
-        "Pipedrive is blocking this account's calls.",
-        "Stop other programs that exceed the account's limits.",
-        "Next try",
-    ),
+def _sentence(advice: str) -> str:
+    """`set a valid X; delivery then resumes by itself` with a capital and a full stop."""
+    return f"{advice[:1].upper()}{advice[1:].rstrip('.')}."
+
+
+# Title and label of the next try, by why the workers stopped delivering (see `worker.fate`). The
+# pause itself says what to do, because that depends on what exactly was refused.
+GATE_TITLES = {
+    "outage": ("Pipedrive isn't responding.", "Next check"),
+    "budget": ("Today's API tokens are used up.", "Next try"),
+    "limit": ("Pipedrive's rate limit is reached.", "Next try"),
+    "credentials": ("Pipedrive rejected the credentials.", "Next try"),
+    "blocked": ("Pipedrive is blocking this account's calls.", "Next try"),
+    "account": ("The Pipedrive account isn't open.", "Next try"),
+    "plan": ("The Pipedrive account lacks a feature.", "Next try"),
+    "address": ("This isn't Pipedrive's API.", "Next try"),
+    "version": ("Pipedrive no longer has a call that Leadline makes.", "Next try"),
 }
 
 

@@ -94,12 +94,16 @@ end
 --    2e10  replays, and late submissions from a spool: only while RQ's queue is short
 --
 -- Submissions that wait for the gate are around the three ranks by the time they were received, oldest first. If they wait for the
--- next day's tokens it is newest first: a person who asked a minute ago is still at the desk.
+-- next day's tokens it is newest first: a person who asked a minute ago is still at the desk. One that probed the gate in vain goes
+-- behind all that were there by then, lest the gate stay closed because of it alone.
 local RANKS = { ['0'] = -2 * K.backfill_score, ['1'] = -K.backfill_score, ['2'] = 2 * K.backfill_score }
 
 local function due_score(id, newest_first)
-  local received = tonumber(get(id, 'received_at'))
-  return (RANKS[get(id, 'precedence') or ''] or RANKS['1']) + (newest_first and -received or received)
+  local rank, received = RANKS[get(id, 'precedence') or ''] or RANKS['1'], tonumber(get(id, 'received_at'))
+  if newest_first then return rank - received end
+  local probed_at = tonumber(get(id, 'probed_at') or '')
+  if probed_at then return math.max(rank, RANKS['1']) + probed_at end
+  return rank + received
 end
 
 local function wait(id, until_, reason, by, why)

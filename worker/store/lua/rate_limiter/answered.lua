@@ -1,7 +1,8 @@
 -- Records the end of a call, with or without an answer. The receiver's counts correct ours where ours must be wrong.
--- Arguments: member, granted (absent: unknown), answered (true/false), search (true/false), tokens (a day), fixed (true/false);
--- if the answer has them, its x-ratelimit-limit and -remaining (limit, remaining), the daily tokens left (tokens_left), and the
--- seconds for which nothing may be sent (closed).
+-- Arguments: member, granted (absent: unknown), answered and accepted (with success; true/false), search (true/false), tokens (a day), fixed (true/false),
+-- beyond (true: the call went although no tokens were left); if the answer has them, its x-ratelimit-limit and -remaining (limit,
+-- remaining), the daily tokens left (tokens_left), the seconds for which nothing may be sent (closed), and the seconds until the
+-- day's tokens may be asked for again (spent).
 local member, granted, search = args.member, args.granted or now, args.search
 local limit, remaining, tokens_left, closed, tokens = args.limit, args.remaining, args.tokens_left, args.closed, args.tokens
 local took = math.max(0, now - granted)
@@ -17,6 +18,14 @@ end
 redis.call('ZADD', K.burst, 'XX', exact(arrived), member)
 if search then redis.call('ZADD', K.search, 'XX', exact(arrived), member) end
 if closed then redis.call('SET', K.closed, exact(now + closed), 'PX', until_(now + closed)) end
+if args.spent then
+  redis.call('SET', K.left, 0, 'PX', until_(midnight))
+  redis.call('SET', K.ask, exact(now + args.spent), 'PX', until_(now + args.spent + K.ask_again))
+elseif args.accepted and args.beyond then
+  -- There are tokens again. Where the answer does not say how many, they count as a new day's.
+  redis.call('DEL', K.left, K.ask)
+  if not args.fixed then redis.call('DEL', day) end
+end
 if took > K.kept - K.window then return 0 end
 
 -- Count our calls that can be in the receiver's window at this answer, and the tokens that it may not have charged by then.

@@ -1,5 +1,6 @@
--- Decides whether a call may go. Replies {'go', granted}, {'wait', seconds, until, place} (keep the place and ask again then),
--- {'burst', until} (it would take too long), {'budget', until} or {'gated', until, reason}; times are Unix seconds.
+-- Decides whether a call may go. Replies {'go', granted, beyond} (1: it asks whether there are tokens again), {'wait', seconds,
+-- until, place} (keep the place and ask again then), {'burst', until} (it would take too long), {'budget', until} or {'gated', until,
+-- reason}; times are Unix seconds.
 -- Arguments: member (ticket:cost), cost, search (true/false), class (0 goes before 1), place (absent at first), patience (seconds),
 -- calls and searches (per window), tokens (per day), fixed (true: never spend more than these), id (of the submission; absent:
 -- none).
@@ -19,13 +20,21 @@ end
 
 local tokens_left, uncounted = left(args.tokens), math.max(0, args.tokens - (number(day) or 0))
 if args.fixed then tokens_left = math.min(tokens_left, uncounted) end
-if tokens_left < cost then
-  give_up()
-  if uncounted < cost then return { 'budget', exact(midnight) } end
-  -- Only the receiver says that the tokens are used up, and not when its day ends: we ask it again within an hour.
-  local lasts = math.min(redis.call('PTTL', K.left), 3600000)
-  redis.call('PEXPIRE', K.left, lasts)
-  return { 'budget', exact(math.min(midnight, now + lasts / 1000)) }
+local beyond = tokens_left < cost
+if beyond then
+  -- Tokens can be bought, and the receiver's day may end at another hour than ours: one call asks for them, whatever our count, when
+  -- the receiver said that it will have some, or else once an hour; so does the gate's probe. A share that a person set is kept to.
+  local share_spent = args.fixed and uncounted < cost
+  local ask_at = share_spent and midnight or number(K.ask)
+  if not ask_at then
+    ask_at = now + K.ask_again
+    redis.call('SET', K.ask, exact(ask_at), 'PX', until_(ask_at + K.ask_again))
+  end
+  local is_probe = args.id and redis.call('GET', K.probe) == args.id
+  if ask_at > now and (share_spent or not is_probe) then
+    give_up()
+    return { 'budget', exact(math.min(midnight, ask_at)) }
+  end
 end
 
 -- A clock that was set back leaves times too far in the future: those calls count as just arrived.
@@ -65,8 +74,9 @@ if closed <= now and held_calls + ahead < calls and (not search or held_searches
   redis.call('INCRBY', day, cost)
   redis.call('EXPIRE', day, 172800)
   local lasts = redis.call('PTTL', K.left)
-  redis.call('SET', K.left, tokens_left - cost, 'PX', lasts > 0 and lasts or until_(midnight))
-  return { 'go', exact(now) }
+  redis.call('SET', K.left, math.max(0, tokens_left - cost), 'PX', lasts > 0 and lasts or until_(midnight))
+  if beyond then redis.call('SET', K.ask, exact(now + K.ask_again), 'PX', until_(now + 2 * K.ask_again)) end
+  return { 'go', exact(now), beyond and 1 or 0 }
 end
 
 -- When enough places are free for the calls ahead and this one; a call without an answer frees its place in a window at best.
