@@ -540,7 +540,7 @@ class Forbidden(Refused):
         "give the API user the permission in Pipedrive, or use the token of a user who has it, then"
         " retry"
     )
-    advice = "use the credentials of a user who has the permission, or a larger plan"
+    advice = "use credentials that have the permission or the scope, or a larger plan"
 
     def __init__(
         self,

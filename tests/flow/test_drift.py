@@ -147,14 +147,23 @@ def test_a_failed_check_is_repeated_soon(world: World, account: Account) -> None
     assert set(summarize(world.look())) == {"Summer", "Shoe size"}
 
 
-def test_a_missing_permission_is_drift_too(world: World, account: Account) -> None:
-    """What the credentials may not read is reported with the permission to grant."""
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("Forbidden", "give the API user the permission"),
+        ("Scope and URL mismatch", "add the scope leads:full to the app and connect it again"),
+    ],
+)
+def test_a_missing_permission_is_drift_too(
+    world: World, account: Account, error: str, words: str
+) -> None:
+    """What the credentials may not read is reported with the permission or scope to grant."""
     account.fault(
         {"operation": "labels.list"},
-        {"kind": "answer", "status": 403, "body": {"success": False, "error": "Forbidden"}},
+        {"kind": "answer", "status": 403, "body": {"success": False, "error": error}},
     )
     messages = {each.kind: each.message for each in world.look().findings}
-    assert "give the API user the permission" in messages["permission"]
+    assert words in messages["permission"]
 
 
 @pytest.mark.parametrize(

@@ -221,9 +221,11 @@ def _to_finding(one: UnresolvedName) -> DriftFinding:
 
 
 def _forbidden(kind: MetadataKind, error: Forbidden) -> str:
+    mend = "give the API user the permission"
+    if error.scope:
+        mend = f"add the scope {error.scope} to the app and connect it again"
     return (
-        f"the credentials may not read the account's {KIND_NAMES[kind]}s ({error.detail}): give the"
-        " API user the permission"
+        f"the credentials may not read the account's {KIND_NAMES[kind]}s ({error.detail}): {mend}"
     )
 
 

@@ -225,6 +225,7 @@ def _client_error(
             field, scope = find_rejected_field(message), None
             if SCOPE_WORDS.search(message):
                 scope = scope_of(call)
+                detail = f"{detail} (the call needs {scope})" if scope else detail
             elif VISIBILITY_WORDS.search(message):
                 field = "visible_to"
             return Forbidden(
