@@ -8,10 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-Json = Mapping[str, Any]
+Json = dict[str, Any]
 
 HOUR = 3600
 PAGE = "<!DOCTYPE html><title>Welcome</title><p>This is somebody else's website."

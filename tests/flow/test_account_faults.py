@@ -113,7 +113,7 @@ def test_a_create_that_a_wrong_host_answered_is_looked_for_later(
 def app(pipeline: Pipeline) -> Delivery:
     """A slot that is signed in as an app."""
     settings = Settings(
-        pipedrive_client_id="sandbox-client",
+        pipedrive_client_id=Secret("sandbox-client"),
         pipedrive_client_secret=Secret("sandbox-secret"),
         pipedrive_refresh_token=Secret("sandbox-refresh"),
         pipedrive_oauth_url=f"{pipeline.account.url}/oauth/token",

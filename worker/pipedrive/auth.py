@@ -88,9 +88,11 @@ DEFAULT_LIFETIME_SECONDS = 3600.0
 
 
 class Auth(Protocol):
-    """Signs requests. `rejection` is the error if Pipedrive takes the signed requests no longer."""
+    """Signs requests."""
 
-    rejection: type[Unauthorized]
+    @property
+    def rejection(self) -> type[Unauthorized]:
+        """The error to raise once Pipedrive rejects what was signed: it names what to renew."""
 
     def headers(self) -> dict[str, str]:
         """Return the headers with the credentials.
