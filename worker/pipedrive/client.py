@@ -30,7 +30,6 @@ from worker.pipedrive.responses import (
     connection_error,
     decipher,
     inconclusive_error,
-    names_record,
 )
 from worker.pipedrive.transport import ReceivedResponse, build_http, build_tls, exchange
 
@@ -203,7 +202,7 @@ class Pipedrive:
                 received.headers,
                 received.body,
                 sent=iterate_texts([query, body]),
-                refers=names_record(query, body),
+                written=_written_keys(query, body),
             )
             return _parse(call, read, answer, received.status)
         except PipedriveError as raised:
@@ -291,6 +290,11 @@ def _encode_body(call: Call, body: Mapping[str, Any] | None) -> bytes | None:
     except (ValueError, TypeError, RecursionError) as error:
         # No "from": the original quotes the value.
         raise Invalid(call.name, f"cannot be written as JSON ({type(error).__name__})") from None
+
+
+def _written_keys(*parts: Mapping[str, Any] | None) -> set[str]:
+    """Return the parameters and the outermost fields of a body that have a value."""
+    return {key for part in parts if part for key, value in part.items() if value is not None}
 
 
 def _encode_parameter(value: object) -> str:

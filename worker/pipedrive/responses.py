@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -159,14 +159,14 @@ def decipher(
     body: bytes,
     *,
     sent: Iterable[str] = (),
-    refers: bool = False,
+    written: Collection[str] = (),
     now: float | None = None,
 ) -> ApiResponse:
     """Return the content of the response, or raise the error it means.
 
     Header names are lower-case. `sent` are texts of the request that must not appear in an error.
-    `refers`: the request names a record in its body or parameters (`names_record`). `now` is in
-    Unix seconds, for `Retry-After` dates.
+    `written` are the parameters and fields of the body that the request has a value for. `now` is
+    in Unix seconds, for `Retry-After` dates.
     """
     document = _decode_json(body)
     if 200 <= status < 300:
@@ -188,7 +188,7 @@ def decipher(
     if status < 400 or status >= 500 or status == 408:
         raise inconclusive_error(call, detail, status=status)
     raise _client_error(
-        call, status, headers, body.lstrip(), document, message, detail, refers=refers, now=now
+        call, status, headers, body.lstrip(), document, message, detail, written=written, now=now
     )
 
 
@@ -201,7 +201,7 @@ def _client_error(
     message: str,
     detail: str,
     *,
-    refers: bool,
+    written: Collection[str],
     now: float | None,
 ) -> PipedriveError:
     vendor_code = _vendor_code(document)
@@ -226,12 +226,13 @@ def _client_error(
             if SCOPE_WORDS.search(message):
                 scope = scope_of(call)
                 detail = f"{detail} (the call needs {scope})" if scope else detail
-            elif VISIBILITY_WORDS.search(message):
+            elif "visible_to" in written and VISIBILITY_WORDS.search(message):
                 field = "visible_to"
             return Forbidden(
                 call.name, detail, status=status, vendor_code=vendor_code, field=field, scope=scope
             )
         case 404 | 405 | 410:
+            refers = not RECORD_KEYS.isdisjoint(written)
             error_type = _missing(call, status, body, document, message, refers=refers)
             return error_type(call.name, detail, status=status, vendor_code=vendor_code)
         case _:
@@ -265,15 +266,12 @@ RECORD_WORDS = re.compile(
 RECORD_KEYS = frozenset({"person_id", "organization_id", "org_id", "lead_id", "deal_id"})
 
 
-def names_record(*parts: Mapping[str, Any] | None) -> bool:
-    """Return whether a request with these parameters and this body names a record."""
-    return any(part.get(key) is not None for part in parts if part for key in RECORD_KEYS)
-
-
 def _missing(
     call: Call, status: int, body: bytes, document: Any, message: str, *, refers: bool
 ) -> type[PipedriveError]:
     """Return what is missing after a 404, 405 or 410: the record, the endpoint, or Pipedrive.
+
+    `refers`: the request names a record in its parameters or its body.
 
     Pipedrive's API says `success: false` of a record; its gateway says `status: false` of a method
     that it does not have. A path with an id, or a list of a record's things, is about that record.

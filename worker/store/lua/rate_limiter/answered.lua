@@ -1,8 +1,8 @@
 -- Records the end of a call, with or without an answer. The receiver's counts correct ours where ours must be wrong.
--- Arguments: member, granted (absent: unknown), answered and accepted (with success; true/false), search (true/false), tokens (a day), fixed (true/false),
--- beyond (true: the call went although no tokens were left); if the answer has them, its x-ratelimit-limit and -remaining (limit,
--- remaining), the daily tokens left (tokens_left), the seconds for which nothing may be sent (closed), and the seconds until the
--- day's tokens may be asked for again (spent).
+-- Arguments: member, granted (absent: unknown), answered and accepted (with success; true/false), search (true/false), tokens (a
+-- day), fixed (true/false), beyond (true: the call went although no tokens were left); if the answer has them, its x-ratelimit-limit
+-- and -remaining (limit, remaining), the daily tokens left (tokens_left), the seconds for which nothing may be sent (closed), and the
+-- seconds until the day's tokens may be asked for again (spent).
 local member, granted, search = args.member, args.granted or now, args.search
 local limit, remaining, tokens_left, closed, tokens = args.limit, args.remaining, args.tokens_left, args.closed, args.tokens
 local took = math.max(0, now - granted)
