@@ -36,6 +36,7 @@ from worker.pipedrive.calls import (
     USERS_LIST,
     USERS_ME,
     Call,
+    scope_of,
 )
 from worker.pipedrive.redaction import find_rejected_field
 from worker.pipedrive.responses import connection_error, decipher
@@ -404,3 +405,8 @@ def test_creates() -> None:
         "organizations.search",
     }
     assert all(name == call.name for name, call in CALLS.items())
+
+
+def test_every_call_has_its_scope() -> None:
+    """Whichever call an app may not make, the scope that it lacks can be named."""
+    assert [name for name, call in CALLS.items() if not scope_of(call)] == []

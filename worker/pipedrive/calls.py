@@ -86,11 +86,12 @@ SCOPES = {
     "person_fields": "contacts:full",
     "users": "users:read",
     "users.me": "base",
+    "currencies": "base",
 }
 
 
 def scope_of(call: Call) -> str | None:
-    """The OAuth scope that the call needs, if we know it."""
+    """Return the OAuth scope that the call needs; None for a call that is none of the API's."""
     return SCOPES.get(call.name) or SCOPES.get(call.name.partition(".")[0])
 
 

@@ -173,7 +173,7 @@ def _read_currencies(client: Pipedrive, now: float) -> MetadataTable:
     """Return the currencies in use; if they may not be read, every currency counts as one."""
     try:
         currencies, partial = client.currencies.list(), False
-    except (Forbidden, Gone):
+    except (EndpointGone, Forbidden):
         currencies, partial = [], True
     entries = [
         MetadataEntry(id=currency.code, name=currency.name)
