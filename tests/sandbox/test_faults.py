@@ -373,6 +373,16 @@ def test_faults_by_name(open_sandbox: Opener, name: str) -> None:
     assert api.get("/_sandbox/presets").json()[name] == PRESETS[name].text
 
 
+def test_a_budget_that_is_back_is_back_for_every_call(
+    api: httpx.Client, clock: ManualClock
+) -> None:
+    """The seconds of a fault run from the first call of whichever version of the API."""
+    api.post("/_sandbox/faults/budget-early").raise_for_status()
+    assert api.get("/v1/users/me").status_code == 429
+    clock.advance(25.1)
+    assert api.get("/api/v2/persons").status_code == 200
+
+
 def test_an_unknown_name_is_refused_with_all_names(api: httpx.Client) -> None:
     """A fault that does not exist is a 400 that lists those that do."""
     answer = api.post("/_sandbox/faults/trial")
