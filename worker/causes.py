@@ -46,6 +46,9 @@ SETTING_BY_API_FIELD = {
     for name in (field.api_name, *field.other_names)
 } | {"content": "note"}
 
+# The visibility of what else is created, by the first part of the call's name.
+VISIBILITY_SETTINGS = {"persons": "person_visible_to", "organizations": "organization_visible_to"}
+
 # Pipedrive's fields by the canonical field of the lead that they are written from.
 CANONICAL_BY_API_FIELD = {
     "email": "email",
@@ -169,7 +172,10 @@ def _setting(error: BaseException, source: str) -> str | None:
     if isinstance(error, Invalid | Forbidden) and error.field:
         field = _first_part(error.field)
         if field in SETTING_BY_API_FIELD:
-            return f"sources.{source}.lead.{SETTING_BY_API_FIELD[field]}"
+            key = SETTING_BY_API_FIELD[field]
+            if field == "visible_to":
+                key = VISIBILITY_SETTINGS.get(error.call.partition(".")[0], key)
+            return f"sources.{source}.lead.{key}"
         if isinstance(error, Invalid):
             return f"sources.{source}.{'map' if field in CANONICAL_BY_API_FIELD else 'lead'}"
     return None

@@ -580,6 +580,14 @@ def test_subclasses_follow_their_parents() -> None:
             ),
         ),
         (
+            Forbidden("persons.add", "Not on your plan", status=403, field="visible_to"),
+            "sources.contact.lead.person_visible_to",
+            (
+                "the account's plan, or the API user, does not have this visibility: correct or"
+                " remove `person_visible_to` of [sources.contact.lead], then retry"
+            ),
+        ),
+        (
             Forbidden("leads.add", "no right", status=403, field="owner_id"),
             "sources.contact.lead.owner_id",
             (
