@@ -23,6 +23,7 @@ LeadlineError
     ├── NotSent               the request certainly never reached Pipedrive
     ├── OutcomeUnknown        a create was sent and no usable answer came back
     ├── Unavailable           time-out, reset, 408, 5xx or rubbish on a call that is safe to repeat
+    │   └── TooLarge          the response is larger than we read
     ├── RateLimited           429 that passes by itself
     │   └── BudgetSpent       429 that lasts until the daily tokens reset
     ├── Unauthorized          401: the API token is rejected
@@ -43,6 +44,7 @@ LeadlineError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -203,18 +205,28 @@ class Unmappable(LeadlineError):
 
 
 class UnknownName(Unmappable):
-    """A name in the source file that the Pipedrive account does not have."""
+    """A name in the source file that the Pipedrive account lacks, or has `deactivated`."""
 
     code = "unknown-name"
     title = "Pipedrive is missing a {kind} that the source file uses"
 
     def __init__(
-        self, kind: str, name: str, *, setting: str, available: list[str], partial: bool = False
+        self,
+        kind: str,
+        name: str,
+        *,
+        setting: str,
+        available: list[str],
+        partial: bool = False,
+        deactivated: bool = False,
     ) -> None:
         """`partial`: the credentials may not list all names of this kind, so it may well exist."""
         names = ", ".join(sorted(available)[:12]) or "none"
         message = (
-            f"the credentials may not list every {kind}, and {name!r} is not listed (only: {names})"
+            f"the {kind} {name!r} is deactivated (active: {names})"
+            if deactivated
+            else f"the credentials may not list every {kind}, and {name!r} is not listed (only:"
+            f" {names})"
             if partial
             else f"the account has no {kind} {name!r} (it has: {names})"
         )
@@ -297,6 +309,7 @@ class PipedriveError(LeadlineError):
 
     `call` is the operation's name (`leads.add`), `status` the HTTP status or None, `detail`
     Pipedrive's own message (at most 500 characters), `field` the field it complains about, if any.
+    `sent_ids` maps the request's fields to the ids in them; fields that hold none map to None.
     """
 
     code = "pipedrive"
@@ -318,6 +331,7 @@ class PipedriveError(LeadlineError):
         self.status = status
         self.vendor_code = vendor_code
         self.field = field
+        self.sent_ids: Mapping[str, int | str | None] = {}
 
 
 class NotSent(PipedriveError):
@@ -349,6 +363,14 @@ class Unavailable(PipedriveError):
     hint = "see status.pipedrive.com; once Pipedrive answers again, retry"
     advice = "see status.pipedrive.com and PIPEDRIVE_BASE_URL, and try again"
     variable = "PIPEDRIVE_BASE_URL"
+
+
+class TooLarge(Unavailable):
+    """The response is larger than we read; a list may be read in smaller pages."""
+
+    code = "too-large"
+    title = "Pipedrive's answer was too large while {doing}"
+    hint = "retry; if it goes on, see status.pipedrive.com"
 
 
 class RateLimited(PipedriveError):
@@ -561,7 +583,5 @@ class Gone(Refused):
 
     code = "gone"
     title = "A record that the lead needs was deleted or merged in Pipedrive"
-    hint = (
-        "restore it in Pipedrive or retry: the person and the organisation are then looked up again"
-    )
+    hint = "restore it in Pipedrive or retry: what was refused is then looked up again"
     advice = "compare the id with a list: the record may be deleted or merged"

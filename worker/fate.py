@@ -22,8 +22,8 @@
 | Redis down                                  | Wait a moment, once that can be recorded; else the |
 |                                             | lease expires                                      |
 | lease lost, not ours to move                | Abandon                                            |
+| refused for an id that we remembered        | ResolveAfresh, each id once; then Dead             |
 | refused, unmappable, unknown name           | Dead                                               |
-| gone                                        | ResolveAfresh, once; then Dead                     |
 | record not fetched: token rejected, failed  | Retry after a growing delay; after the last, Dead  |
 | record not fetched: the provider's limit    | Wait, this one alone                               |
 | record gone                                 | Dead                                               |
@@ -38,7 +38,7 @@ With the default delays, and ±20 % on each, a delivery that never succeeds goes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct, structs
 
@@ -56,6 +56,7 @@ MAX_LOOK_SECONDS = 600.0
 # The longest wait that a `Retry-After` can impose: a day, plus slack for clocks that differ.
 MAX_WAIT_SECONDS = 26 * 3600.0
 JITTER = 0.2
+NO_IDS: Mapping[str, int | str | None] = {}
 
 # Why a submission waits or the gate is closed: the stored word, and what it means.
 REASONS = {
@@ -133,7 +134,10 @@ class Settle(Struct, frozen=True, tag=True):
 
 
 class ResolveAfresh(Struct, frozen=True, tag=True):
-    """Forget the ids of person and organisation, and look them up again at once."""
+    """Forget the `ids` that Pipedrive refused, and look them up again: `worker.delivery.refused`."""
+
+    ids: Mapping[str, int | str | None]
+    cause: Cause
 
 
 class Dead(Struct, frozen=True, tag=True):
@@ -167,7 +171,7 @@ class Case(Struct, frozen=True, kw_only=True):
     policy: Policy
     jitter: float
     probes: int
-    resolved_afresh: bool
+    stale_ids: Mapping[str, int | str | None]
     outage: bool
     source: str
 
@@ -204,20 +208,21 @@ def decide(
     policy: Policy,
     jitter: float,
     probes: int = 0,
-    resolved_afresh: bool = False,
+    stale_ids: Mapping[str, int | str | None] = NO_IDS,
     outage: bool = False,
     source: str = "*",
 ) -> Fate:
     """The fate of a delivery that failed with `error` at `step`.
 
     `attempts` includes this one; times are Unix seconds; `jitter` is in [0, 1). `probes` is how
-    often the gate was probed in vain. `resolved_afresh`: this submission was resolved afresh once
-    already. `outage`: no delivery has got through lately. `source` is named in the cause.
+    often the gate was probed in vain. `stale_ids` are the remembered ids that it may have been
+    refused for and that were not resolved afresh yet. `outage`: no delivery has got through lately.
+    `source` is named in the cause.
     """
     case = Case(
         error=error, step=step, attempts=attempts, first_attempt_at=first_attempt_at, now=now,
         policy=policy, jitter=jitter,
-        probes=probes, resolved_afresh=resolved_afresh, outage=outage, source=source,
+        probes=probes, stale_ids=stale_ids, outage=outage, source=source,
     )  # fmt: skip
     return next((FATES[kind] for kind in type(error).__mro__ if kind in FATES), _retry)(case)
 
@@ -346,8 +351,8 @@ def _fetch_limit(case: Case) -> Fate:
     )
 
 
-def _gone(case: Case) -> Fate:
-    return Dead(case.cause) if case.resolved_afresh else ResolveAfresh()
+def _refused(case: Case) -> Fate:
+    return ResolveAfresh(case.stale_ids, case.cause) if case.stale_ids else Dead(case.cause)
 
 
 def _dead(case: Case) -> Fate:
@@ -414,6 +419,7 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.NotSent: _retry_or_outage,
     errors.OutcomeUnknown: _settle,
     errors.Unavailable: _retry_or_outage,
+    errors.TooLarge: _retry,
     errors.RateLimited: _limit,
     errors.BudgetSpent: _budget,
     errors.Unauthorized: _credentials,
@@ -426,8 +432,8 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.WrongAddress: _account,
     errors.WrongTokenAddress: _account,
     errors.EndpointGone: _account,
-    errors.Refused: _dead,
-    errors.Invalid: _dead,
-    errors.Forbidden: _dead,
-    errors.Gone: _gone,
+    errors.Refused: _refused,
+    errors.Invalid: _refused,
+    errors.Forbidden: _refused,
+    errors.Gone: _refused,
 }

@@ -16,7 +16,15 @@ from worker.drift.unresolved_names import (
 from worker.errors import LeadlineError, WrongAddress, WrongTokenAddress
 from worker.lead.settings import LeadMapping
 from worker.pipedrive.client import Pipedrive
-from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, MetadataLookup
+from worker.pipedrive.metadata import (
+    KIND_NAMES,
+    MetadataEntry,
+    MetadataKind,
+    MetadataLookup,
+    MetadataTable,
+    find_entry,
+    match_name,
+)
 from worker.pipedrive.models import PipedriveUser
 from worker.units import parse_time_zone
 
@@ -95,6 +103,31 @@ def check_names(mappings: Mapping[str, LeadMapping], directory: MetadataLookup) 
         if kind in readable and KIND_NAMES[kind] not in incomplete
     ]
     return findings + [_names_found(kind, names_by_kind(mappings)[kind]) for kind in complete]
+
+
+def check_stored_ids(
+    mappings: Mapping[str, LeadMapping],
+    directory: MetadataLookup,
+    stored: Mapping[MetadataKind, MetadataTable],
+) -> list[Finding]:
+    """A warning for each name that has another id now than when the workers last read it."""
+    findings = []
+    for kind, names in names_by_kind(mappings).items():
+        for name in sorted(names) if kind in stored and directory.has_read(kind) else ():
+            before = find_entry(stored[kind].items, match_name(name))
+            now = find_entry(directory.table(kind).items, match_name(name))
+            if before is not None and now is not None and _ids(before) != _ids(now):
+                message = (
+                    f"the {KIND_NAMES[kind]} {name!r} was deleted and made again in Pipedrive:"
+                    " the workers use its new id from now on"
+                )
+                findings.append(warn(PIPEDRIVE, message))
+    return findings
+
+
+def _ids(entry: MetadataEntry) -> tuple[int | str, dict[str, int | str]]:
+    """The ids of an entry and of its options by label."""
+    return entry.id, {option.label: option.id for option in entry.options}
 
 
 def _name_missing(name: UnresolvedName) -> Finding:

@@ -6,11 +6,18 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from service.checks.account import PIPEDRIVE, check_account, check_names, check_scopes
+from service.checks.account import (
+    PIPEDRIVE,
+    check_account,
+    check_names,
+    check_scopes,
+    check_stored_ids,
+)
 from service.checks.environment import REDIS, check_settings, check_store
 from service.checks.finding import Finding, Level, fail, ok, warn
 from service.checks.sample_lead import SampleLead
@@ -23,7 +30,11 @@ from service.settings import describe_settings, packaged_example, source_file
 from service.sources.schema import SourceFile
 from service.sources.source_file.loader import build_lead_mappings
 from worker.drift.drift import granted_scopes
+from worker.encryption import Cipher
+from worker.ledger import Ledger
 from worker.pipedrive.client import CallReport
+from worker.pipedrive.metadata import MetadataKind, MetadataLookup, MetadataTable
+from worker.pipedrive.metadata_cache import MetadataCache
 from worker.settings.table import Settings
 from worker.store.connection import connect
 
@@ -135,17 +146,28 @@ def _check_pipedrive(
         )
         return
     reports: list[CallReport] = []
-    with build_client(settings, store, reports.append) as client:
+    with ExitStack() as stack:
+        client = stack.enter_context(build_client(settings, store, reports.append))
+        shared = (
+            stack.enter_context(connect(store, timeout=REDIS_TIMEOUT_SECONDS))
+            if store is not None
+            else None
+        )
         account = check_account(client, settings.pipedrive_base_url)
         yield from account
-        if store is not None and settings.uses_oauth:
-            with connect(store, timeout=REDIS_TIMEOUT_SECONDS) as shared:
-                yield from check_scopes(granted_scopes(shared))
+        if shared is not None and settings.uses_oauth:
+            yield from check_scopes(granted_scopes(shared))
         if account[-1].level is not Level.OK:
             return
+        stored: Mapping[MetadataKind, MetadataTable] = {}
         lookup = build_lookup(client)
+        if shared is not None:  # the workers get what is read here
+            metadata = MetadataCache(shared, client, Ledger(shared, Cipher(())).now)
+            stored, lookup = metadata.snapshot(), MetadataLookup(metadata.reread)
         if file is not None:
-            yield from check_names(build_lead_mappings(file), lookup)
+            mappings = build_lead_mappings(file)
+            yield from check_names(mappings, lookup)
+            yield from check_stored_ids(mappings, lookup, stored)
         if send_test:
             reports.clear()
             yield from SampleLead(client, lookup, reports, secrets.token_hex(6)).send()

@@ -69,14 +69,24 @@ def _supervise_workers(processes: int, url: str) -> None:
         supervisor.run_until_signal()
 
 
-def _list_faults() -> str:
-    """The names of the sandbox's faults and what each is, one a line."""
-    width = max(map(len, PRESETS))
-    lines = [f"  {name:{width}}  {preset.text}" for name, preset in PRESETS.items()]
-    return "\n".join(["\b", "Faults:", *lines])
+class _SandboxCommand(click.Command):
+    """Lists the faults on demand below the options."""
+
+    def format_epilog(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        from service.sandbox.fault_effects import describe_faults
+
+        with formatter.section("Faults"):
+            formatter.write_dl([(name, preset.text) for name, preset in PRESETS.items()])
+        with formatter.section("Effects of your own faults"):
+            formatter.write_text(
+                "POST one to /_sandbox/faults, DELETE there to end all:"
+                ' {"match": {"operation": "leads.add", "count": 1}, "effect": {"kind": "meanwhile",'
+                ' "change": "merge-person", "status": 400}}'
+            )
+            formatter.write_dl(describe_faults())
 
 
-@click.command(epilog=_list_faults())
+@click.command(cls=_SandboxCommand)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", default=8090, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -104,6 +114,7 @@ def _list_faults() -> str:
     metavar="NAME",
     help="Start with this fault, one of those below. Repeatable.",
 )
+@click.option("--contact-sync", is_flag=True, help="Give persons the fields of contact sync.")
 def sandbox(
     host: str,
     port: int,
@@ -111,6 +122,7 @@ def sandbox(
     state_file: Path | None,
     search_delay: float,
     faults: tuple[str, ...],
+    contact_sync: bool,
 ) -> None:
     """Run a stand-in for Pipedrive on loopback.
 
@@ -129,6 +141,7 @@ def sandbox(
         state_file=state_path,
         search_delay_seconds=search_delay,
         faults=faults,
+        contact_sync=contact_sync,
     )
     click.echo(f"Pipedrive sandbox on http://{host}:{port}  (x-api-token: {settings.api_token})")
     try:

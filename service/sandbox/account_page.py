@@ -17,7 +17,6 @@ from litestar import MediaType, Request, Response, get
 from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
-from service.sandbox.account.stock import CHANNELS
 from service.sandbox.call_log import LoggedCall
 from service.sandbox.gateway import Gateway
 
@@ -86,6 +85,7 @@ def list_newest_leads(gateway: Gateway, limit: int) -> list[Record]:
     """The newest leads, with names instead of ids."""
     store = gateway.company.store
     labels = {label["id"]: label for label in store.labels}
+    channels = gateway.company.channels
     newest = list(store.leads)[::-1][:limit]
     return [
         lead
@@ -93,7 +93,7 @@ def list_newest_leads(gateway: Gateway, limit: int) -> list[Record]:
             "person": store.persons.get(lead["person_id"]),
             "organization": store.organizations.get(lead["organization_id"]),
             "labels": [labels[key] for key in lead["label_ids"] if key in labels],
-            "channel_name": CHANNELS.get(lead["channel"]) if lead["channel"] is not None else None,
+            "channel_name": channels.get(lead["channel"]) if lead["channel"] is not None else None,
         }
         for lead in newest
     ]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from service.sandbox.account_changes import CHANGES, Change
 from service.sandbox.caller_connection import CallerConnection, Headers
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
@@ -37,6 +38,9 @@ class Exchange(Protocol):
 
     def perform(self) -> SandboxResponse:
         """Perform the operation and charge its tokens; the response may be an error."""
+
+    def change_account(self, change: Change) -> None:
+        """Change the records that the call names, as somebody else would."""
 
     def record_status(self, status: int) -> None:
         """Log the status that is being sent."""
@@ -280,11 +284,66 @@ class CloseIdle(_Effect, frozen=True, kw_only=True, tag="close-after"):
         exchange.schedule(self.seconds, close)
 
 
+class Meanwhile(_Effect, frozen=True, kw_only=True, tag="meanwhile"):
+    """Somebody changes what the call names just before it is performed.
+
+    A refusal that follows has this `status`, because Pipedrive does not document which it is.
+    """
+
+    change: Change
+    status: Annotated[int, Meta(ge=400, le=499)] | None = None
+
+    async def apply(self, exchange: Exchange) -> None:
+        exchange.change_account(self.change)
+        response = exchange.perform()
+        if self.status is not None and 400 <= response.status < 500:
+            response = SandboxResponse(self.status, response.headers, response.document)
+        await _send(exchange, response)
+
+
+class ManyOptions(_Effect, frozen=True, kw_only=True, tag="many-options"):
+    """Performs; each custom field with options in the response has this many more before them."""
+
+    options: Annotated[int, Meta(ge=1, le=10_000)] = 10_000
+
+    async def apply(self, exchange: Exchange) -> None:
+        response = exchange.perform()
+        document = msgspec.json.decode(response.body())
+        more = [
+            {
+                "id": 100_000 + number,
+                "label": f"Option {number} of {self.options}, with a label as people write it",
+                "color": None,
+                "add_time": "2024-01-15T09:00:00Z",
+                "update_time": "2024-01-15T09:00:00Z",
+            }
+            for number in range(self.options)
+        ]
+        data = document["data"]
+        for described in data if isinstance(data, list) else [data]:
+            if described and described["is_custom_field"] and described["options"]:
+                described["options"] = more + described["options"]
+        await _send(exchange, SandboxResponse(response.status, response.headers, document))
+
+
 Effect = (
     FixedResponse | Delay | CommitThenDrop | DropBefore | LateCommit | TruncatedBody | EmptyBody
     | SuccessFalse | WrongTypes | AlteredBody | SlowDrip | HugeBody | Redirection | ResetMidBody
-    | CloseIdle
+    | CloseIdle | Meanwhile | ManyOptions
 )  # fmt: skip
+
+
+def describe_faults() -> list[tuple[str, str]]:
+    """Each kind of effect with its first sentence, and each change of `meanwhile` with its own."""
+    kinds = [
+        (str(effect.__struct_config__.tag), _first_sentence(effect)) for effect in get_args(Effect)
+    ]
+    changes = [(f"meanwhile {name}", _first_sentence(each)) for name, each in CHANGES.items()]
+    return kinds + changes
+
+
+def _first_sentence(thing: object) -> str:
+    return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
 async def _send(exchange: Exchange, response: SandboxResponse) -> None:

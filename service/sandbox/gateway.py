@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
 from service.sandbox.account.company import Company
+from service.sandbox.account_changes import Change, change_account
 from service.sandbox.api_errors import ApiError, GatewayError
 from service.sandbox.api_operations import Operation, Route, RoutingTable
 from service.sandbox.call_limits import CallLimits
@@ -16,7 +19,7 @@ from service.sandbox.caller_connection import CallerConnection, Headers
 from service.sandbox.credentials import Caller, Credentials
 from service.sandbox.fault_effects import SandboxResponse
 from service.sandbox.faults import Faults
-from service.sandbox.request_validation import request_validators
+from service.sandbox.request_validation import parse_query, request_validators
 from service.sandbox.resources.handlers import HANDLERS
 
 MAX_BODY_BYTES = 1_048_576
@@ -182,6 +185,27 @@ class GatewayExchange:
     async def send(self, response: SandboxResponse) -> None:
         self.record_status(response.status)
         await self.connection.send(response.status, response.headers, response.body())
+
+    def change_account(self, change: Change) -> None:
+        """Change the records that the call names in its path, query and body."""
+        try:
+            body = msgspec.json.decode(self._request.raw or b"{}", type=dict[str, Any])
+        except msgspec.DecodeError:
+            body = {}
+        query = {
+            name: int(text) if text.isdecimal() else text
+            for name, text in parse_query(self._request.query).items()
+        }
+        change_account(self._gateway.company, change, query | body | self._path_ids())
+        self._gateway.company.store.commit()
+
+    def _path_ids(self) -> dict[str, Any]:
+        """The id in the path, under the name that it has in bodies: `person_id`."""
+        if self._route is None or "id" not in self._route.values:
+            return {}
+        noun = self._route.operation.name.partition(".")[0].removesuffix("s")
+        text = self._route.values["id"]
+        return {f"{noun}_id": int(text) if text.isdecimal() else text}
 
     def record_status(self, status: int) -> None:
         self._gateway.log.record_status(self._logged, status)

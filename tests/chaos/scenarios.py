@@ -94,6 +94,26 @@ def create_to_look_up(environment: CrashEnvironment) -> None:
     environment.pipeline.sweeper.sweep()
 
 
+def refused_person(environment: CrashEnvironment) -> None:
+    """The person is remembered, and merged into another one right before the lead is created."""
+    environment.reset(note=True, existing="new")
+    accept(environment)
+    environment.finish()
+    accept(environment, message="again")
+    environment.account.fault(
+        {"operation": "leads.add", "count": 1},
+        {"kind": "meanwhile", "change": "merge-person", "status": 400},
+    )
+
+
+def converted_lead(environment: CrashEnvironment) -> None:
+    """The lead becomes a deal right before its note is created."""
+    new_person(environment)
+    environment.account.fault(
+        {"operation": "notes.add"}, {"kind": "meanwhile", "change": "convert-lead"}
+    )
+
+
 def unknown_label(environment: CrashEnvironment) -> None:
     environment.reset(labels=["No such label"])
     accept(environment)
@@ -254,6 +274,31 @@ def check_labelled(environment: CrashEnvironment) -> Problems:
     ]
 
 
+def check_created_twice(environment: CrashEnvironment) -> Problems:
+    """Two leads of the one person who is left, each with its note."""
+    person_ids = {lead["person_id"] for lead in environment.account.state()["leads"]}
+    persons = {person["id"] for person in environment.account.state()["persons"]}
+    problems = [f"the leads are of {person_ids}, not of {persons}"] * (person_ids != persons)
+    for record in environment.records():
+        problems += _check_delivered(record, Result.CREATED)
+    return problems + _check_account(environment, leads=2, notes=2)
+
+
+def check_converted(environment: CrashEnvironment) -> Problems:
+    """One deal with the note, and no lead."""
+    [record] = environment.records()
+    account = environment.account.state()
+    deal_ids = [note["deal_id"] for note in account["notes"]]
+    problems = [f"the notes are on the deals {deal_ids}"] * (
+        deal_ids != [deal["id"] for deal in account["deals"]]
+    )
+    return [
+        *problems,
+        *_check_delivered(record, Result.CREATED),
+        *_check_account(environment, leads=0, notes=1, organizations=1),
+    ]
+
+
 def check_dead(environment: CrashEnvironment) -> Problems:
     [record] = environment.records()
     wrong = (
@@ -347,6 +392,8 @@ DELIVERIES: Sequence[Scenario] = (
     Scenario("waits", "Pipedrive answers 503, and it is tried again later", failed_search, work_task, check_delivered_once),
     Scenario("settles", "the lead is committed and its answer lost", lost_answer, work_task, check_delivered_once),
     Scenario("looks", "the lead of an earlier try is looked for and adopted", create_to_look_up, work_task, check_delivered_once),
+    Scenario("refused", "a remembered person is refused and resolved afresh", refused_person, work_task, check_created_twice),
+    Scenario("converted", "the lead becomes a deal before its note", converted_lead, work_task, check_converted),
     Scenario("dies", "a label that the account does not have", unknown_label, work_task, check_dead),
     Scenario("replay", "an operator's command: a dead letter back into the queue", repaired_dead_letter, replay_task, check_delivered_once, replay_again),
     Scenario("replayed", "the delivery after that", replayed_dead_letter, work_task, check_delivered_once),

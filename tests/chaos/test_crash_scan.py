@@ -17,6 +17,7 @@ pytestmark = pytest.mark.timeout(600)
     ("name", "every", "least"),
     # `make crash-scan` dies at every message.
     [("created", 9, 45), ("looks", 18, 30), ("replay", 1, 1), ("sweep", 4, 3), ("dies", 9, 10),
+     ("refused", 18, 30), ("converted", 18, 45),
      ("post", 3, 5), ("post-spooled", 1, 2), ("drain", 8, 5), ("erase", 18, 30),
      ("erased", 18, 40), ("retention", 4, 8)],
 )  # fmt: skip

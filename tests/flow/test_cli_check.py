@@ -14,8 +14,10 @@ from click.testing import CliRunner, Result
 
 from service.checks.environment import check_store, redact_url
 from service.cli.main import main
+from service.sandbox.account.stock import label_id
 from tests.flow.conftest import TOKEN, Account
 from worker.settings.table import SETTINGS
+from worker.store import keys
 
 OPEN = {row.name: "" for row in SETTINGS.values()}
 GOOD = """
@@ -412,6 +414,23 @@ def test_an_account_that_takes_no_calls(
     [only] = [each for each in findings if each["subject"] == "pipedrive"]
     assert (only["level"], only["setting"]) == ("fail", setting)
     assert words in only["message"]
+
+
+def test_names_with_new_ids_are_told_to_the_workers(
+    run: Run, everything: dict[str, str], account: Account
+) -> None:
+    """A label made again under its name is fine; the workers have its new id from then on."""
+    parse_findings(run("--json", **everything))
+    headers = {"x-api-token": TOKEN}
+    account.http.delete(f"/v1/leadLabels/{label_id('Hot')}", headers=headers).raise_for_status()
+    label = {"name": "Hot", "color": "red"}
+    new_id = account.http.post("/v1/leadLabels", json=label, headers=headers).json()["data"]["id"]
+    with redis_py.Redis.from_url(everything["REDIS_URL"]) as client:
+        assert new_id not in str(client.hget(keys.DEFAULT_ACCOUNT.metadata, "labels"))
+        level, _, _ = find_one(parse_findings(run("--json", **everything)), "'Hot' was deleted and")
+        assert level == "warn"
+        assert new_id in str(client.hget(keys.DEFAULT_ACCOUNT.metadata, "labels"))
+    assert "deleted and made again" not in run("--json", **everything).stdout
 
 
 def test_the_account_is_checked_without_redis(run: Run, everything: dict[str, str]) -> None:

@@ -184,10 +184,10 @@ def test_a_mended_one_is_looked_for_among_the_leads_of_whom_it_named_before(
 
 
 @pytest.mark.parametrize("gone", ["before the look", "after it"])
-def test_a_lost_note_on_a_lead_that_is_gone_is_left_out(
+def test_a_lost_note_on_a_lead_that_is_gone_goes_to_the_person(
     gone: str, pipeline: Pipeline, account: Account
 ) -> None:
-    """If the lead is deleted while its note settles, the note is left out and nothing dies."""
+    """If the lead is deleted while its note settles, the person gets the note."""
     pipeline.settings(note=True)
     account.fault({"operation": "notes.add", "count": 1}, LOST)
     record = pipeline.accept_and_deliver(message="hello")
@@ -197,5 +197,6 @@ def test_a_lost_note_on_a_lead_that_is_gone_is_left_out(
     waiting = pipeline.deliver_later(record.id, 91)
     assert (waiting.state, waiting.lead_id) == (State.WAITING, record.lead_id)
     done = pipeline.deliver_later(record.id, 1.3 * HOUR)
-    assert (done.state, done.lead_id, done.note_id) == (State.DELIVERED, record.lead_id, None)
+    assert (done.state, done.lead_id) == (State.DELIVERED, record.lead_id)
+    assert [note["person_id"] for note in account.notes] == [done.person_id]
     assert len(account.calls("leads.add")) == 1

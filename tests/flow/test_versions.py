@@ -155,7 +155,7 @@ def test_two_operators_replay_everything_at_once(pipeline: Pipeline, account: Ac
     """If two operators replay the same dead letters, each letter gives one lead."""
     account.fault(
         {"operation": "leads.add"},
-        {"kind": "answer", "status": 400, "body": {"success": False, "error": "no"}},
+        {"kind": "answer", "status": 400, "body": {"success": False, "error": '"title" is odd'}},
     )
     ids = [pipeline.accept_and_deliver(email=f"p{n}@example.com").id for n in range(6)]
     assert {pipeline.record(one).state for one in ids} == {State.DEAD}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from service.sandbox.account.stock import custom_key, label_id
+from service.sandbox.account_changes import CHANGES
 from service.sandbox.api_operations import Route, RoutingTable, read_operations
 from tests.sandbox.account import NOBODY, ManualClock, add_lead, add_person, data
 
@@ -72,6 +73,50 @@ def talk(client: httpx.Client, clock: ManualClock) -> list[Exchange]:
     _lists_and_searches(client, rich, organization)
     _metadata(client)
     _endings(client, lead, rich, poor, organization)
+    return recorder.exchanges
+
+
+def talk_amid_changes(client: httpx.Client, clock: ManualClock) -> list[Exchange]:
+    """Call an account of contact sync that somebody changes in every way before the call."""
+    recorder = Recorder(client)
+    synced: dict[str, Any] = {
+        "job_title": "Engineer",
+        "birthday": "1985-12-10",
+        "postal_address": {"value": "1 Main Street"},
+        "notes": "met at the fair",
+        "im": [{"value": "jane", "primary": True}],
+    }
+    for change in CHANGES:
+        organization = data(client.post("/api/v2/organizations", json={"name": "Example"}))["id"]
+        person = add_person(client, org_id=organization, **synced)
+        labels = data(client.get("/v1/leadLabels"))
+        channel = data(client.get("/api/v2/dealFields/channel"))["options"][-1]["id"]
+        body = {
+            "title": "A lead",
+            "person_id": person,
+            "organization_id": organization,
+            "label_ids": [label["id"] for label in labels],
+            "channel": channel,
+            "owner_id": 12,
+            custom_key("deal", "Company size"): 102,
+        }
+        lead = data(client.post("/v1/leads", json=body))["id"]
+        effect = {"kind": "meanwhile", "change": change}
+        client.post("/_sandbox/faults", json={"match": {"count": 1}, "effect": effect})
+        if "lead" in change or change == "orphan-label":
+            client.patch(f"/v1/leads/{lead}", json={"label_ids": body["label_ids"]})
+        else:
+            client.post("/v1/leads", json=body)
+        clock.advance(5)
+        client.get("/v1/leads")
+        client.get("/api/v2/deals", params={"include_fields": "source_lead_id"})
+        client.get("/api/v2/persons")
+        client.get("/v1/users")
+        client.post("/_sandbox/reset")
+    many = {"effect": {"kind": "many-options", "options": 50}}
+    client.post("/_sandbox/faults", json=many)
+    for path in ("/api/v2/dealFields", "/api/v2/personFields"):
+        client.get(path)
     return recorder.exchanges
 
 

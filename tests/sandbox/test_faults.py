@@ -9,11 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from service.cli.main import main
+from service.sandbox.account.stock import custom_key, label_id
+from service.sandbox.account_changes import CHANGES
+from service.sandbox.fault_effects import describe_faults
 from service.sandbox.fault_presets import PRESETS
 from service.sandbox.settings import SandboxSettings
 from tests.polling import eventually
-from tests.sandbox.account import TOKEN, ManualClock, add_person
+from tests.sandbox.account import TOKEN, ManualClock, add_lead, add_person, data
 from tests.sandbox.conftest import Opener
 
 PERSON = {"name": "Jane Doe", "emails": [{"value": "jane@example.org"}]}
@@ -458,3 +463,58 @@ def raw_exchange(url: str) -> tuple[bytes, bool]:
         except ConnectionResetError:
             return received, True
     return received, False
+
+
+LEAD_CHANGES = {"archive-lead": 400, "convert-lead": 404, "delete-lead": 404, "orphan-label": 400}
+
+
+@pytest.mark.parametrize("change", [*CHANGES])
+@pytest.mark.parametrize("status", [None, 422])
+def test_somebody_changes_the_account(api: httpx.Client, change: str, status: int | None) -> None:
+    """Right before a call somebody changes what it names: it is refused, in the chosen status.
+
+    A deleted custom field is ignored, as Pipedrive documents it.
+    """
+    organization = data(api.post("/api/v2/organizations", json={"name": "Example"}))["id"]
+    body = {
+        "person_id": add_person(api),
+        "organization_id": organization,
+        "label_ids": [label_id("Hot"), label_id("Warm")],
+        "channel": 66,
+        "owner_id": 12,
+        custom_key("deal", "Company size"): 102,
+    }
+    lead = add_lead(api, **body)
+    install(api, rule("meanwhile", {"operation": "leads.*"}, change=change, status=status))
+    if change in LEAD_CHANGES:
+        changed = {"label_ids": body["label_ids"], "channel": 67}
+        answer = api.patch(f"/v1/leads/{lead}", json=changed)
+    else:
+        answer = api.post("/v1/leads", json={"title": "Another", **body})
+    if change == "remake-field":
+        assert custom_key("deal", "Company size") not in answer.json()["data"]
+        return
+    is_record = "person" in change or "organization" in change
+    assert answer.status_code == (status or LEAD_CHANGES.get(change, 404 if is_record else 400))
+    names = [label["name"] for label in data(api.get("/v1/leadLabels"))]
+    assert len(names) == (5 if change == "orphan-label" else 6)
+
+
+@pytest.mark.parametrize("limit", [500, 15])
+def test_many_options(api: httpx.Client, limit: int) -> None:
+    """Each field with options has many more in the listing, whatever the size of its pages."""
+    install(api, rule("many-options", {"operation": "deal_fields.list"}, options=20))
+    fields = data(api.get("/api/v2/dealFields", params={"limit": limit}))
+    custom = [field for field in fields if field["is_custom_field"] and field["options"]]
+    assert {
+        sum(option["label"].endswith("as people write it") for option in field["options"])
+        for field in custom
+    } == {20}
+
+
+def test_every_fault_is_in_the_help() -> None:
+    """The help of the command lists each fault with a sentence."""
+    help_ = CliRunner().invoke(main, ["sandbox", "--help"]).output
+    for name, sentence in describe_faults():
+        assert sentence
+        assert name in help_

@@ -42,6 +42,7 @@ from worker.errors import (
     Restored,
     Settling,
     StoreUnavailable,
+    TooLarge,
     Unauthorized,
     Unavailable,
     UnknownName,
@@ -103,6 +104,7 @@ EXAMPLES: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     NotSent: lambda: NotSent("leads.add", "connection refused"),
     OutcomeUnknown: lambda: OutcomeUnknown("leads.add", "timed out"),
     Unavailable: lambda: Unavailable("leads.get", "Service Unavailable", status=503),
+    TooLarge: lambda: TooLarge("deal_fields.list", "the answer is larger than 5 bytes"),
     RateLimited: lambda: RateLimited("leads.add", "slow down", retry_after=2.0),
     BudgetSpent: lambda: BudgetSpent("leads.add", "no tokens", retry_after=7200.0),
     Unauthorized: lambda: Unauthorized("leads.add", "unauthorized access", status=401),
@@ -149,6 +151,7 @@ def test_every_error_has_its_row() -> None:
         (PipedriveError, (Retry, NOW + 10)),
         (NotSent, (Retry, NOW + 10)),
         (Unavailable, (Retry, NOW + 10)),
+        (TooLarge, (Retry, NOW + 10)),
         (StoreUnavailable, (Wait, NOW + 5, "store", False, False)),
         (LeaseLost, (Abandon,)),
         (NotAllowed, (Abandon,)),
@@ -181,7 +184,7 @@ def test_every_error_has_its_row() -> None:
         (Refused, (Dead,)),
         (Invalid, (Dead,)),
         (Forbidden, (Dead,)),
-        (Gone, (ResolveAfresh,)),
+        (Gone, (Dead,)),
     ],
 )
 def test_the_table(kind: type[LeadlineError], expected: tuple[Any, ...]) -> None:
@@ -438,10 +441,13 @@ def test_our_own_count() -> None:
     assert shape(fate(OutOfAllowance(NOW - 9, budget=False)))[1] == NOW
 
 
-def test_gone_is_resolved_afresh_once() -> None:
-    """What was merged or deleted is looked up again once; if it is gone again, the lead is dead."""
-    assert isinstance(fate(EXAMPLES[Gone]()), ResolveAfresh)
-    assert isinstance(fate(EXAMPLES[Gone](), resolved_afresh=True), Dead)
+@pytest.mark.parametrize("kind", [Refused, Invalid, Forbidden, Gone])
+def test_an_id_that_may_be_stale_is_resolved_afresh(kind: type[LeadlineError]) -> None:
+    """While a refusal may be about a remembered id it is looked up again; then the lead is dead."""
+    decided = fate(EXAMPLES[kind](), stale_ids={"person": 5})
+    assert isinstance(decided, ResolveAfresh)
+    assert decided.ids == {"person": 5}
+    assert isinstance(fate(EXAMPLES[kind]()), Dead)
 
 
 def test_a_bug_tells_nothing_of_the_sender() -> None:

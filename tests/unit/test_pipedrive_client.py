@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import structs
 
 from worker.contract import Raw
 from worker.errors import (
@@ -19,11 +20,13 @@ from worker.errors import (
     PipedriveError,
     RateLimited,
     Reauthorise,
+    TooLarge,
     Unauthorized,
     Unavailable,
     WrongAddress,
 )
 from worker.lead.uploads import UploadedFile, read_uploads
+from worker.pipedrive import calls
 from worker.pipedrive.auth import ApiToken
 from worker.pipedrive.calls import CALLS, Call
 from worker.pipedrive.client import (
@@ -334,6 +337,73 @@ def test_all_leads_of_a_person() -> None:
         "l-3",
     ]
     assert rig.requests[-1].url.path == "/v1/leads/archived"
+
+
+@pytest.mark.parametrize("largest", [7, 1])
+def test_fields_with_many_options_are_read_in_smaller_pages(
+    largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of fields that is too large is read again in smaller ones, down to a single field."""
+    monkeypatch.setattr(
+        calls, "DEAL_FIELDS_LIST", structs.replace(calls.DEAL_FIELDS_LIST, max_bytes=1000)
+    )
+
+    def pages(request: httpx.Request) -> httpx.Response:
+        start, limit = int(request.url.params.get("cursor", 0)), int(request.url.params["limit"])
+        size = "x" * (100 if limit <= largest else 2000)
+        data = [
+            {"field_code": f"f{n}", "field_name": size}
+            for n in range(start, min(20, start + min(limit, 5)))
+        ]
+        end = start + len(data)
+        more = {"next_cursor": str(end) if end < 20 else None}
+        return httpx.Response(200, json={"success": True, "data": data, "additional_data": more})
+
+    rig = Rig(pages)
+    fields = [field.field_code for field in rig.client.deal_fields.list_all()]
+    assert fields == [f"f{number}" for number in range(20)]
+
+
+def test_a_single_field_that_is_too_large_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too large in a page of its own cannot be read."""
+    small = structs.replace(calls.PERSON_FIELDS_LIST, max_bytes=100)
+    monkeypatch.setattr(calls, "PERSON_FIELDS_LIST", small)
+    rig = Rig(ok([{"field_code": "x" * 200}]))
+    with pytest.raises(TooLarge):
+        list(rig.client.person_fields.list_all())
+    assert [request.url.params["limit"] for request in rig.requests] == [
+        "500",
+        "100",
+        "20",
+        "4",
+        "1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("use", "sent_ids"),
+    [
+        (
+            lambda c: c.leads.add(
+                {"title": "T", "person_id": 5, "label_ids": ["a"], "a" * 40: "b"}
+            ),
+            {"title": None, "person_id": 5, "label_ids": None, "a" * 40: None},
+        ),
+        (lambda c: c.leads.update("l-1", {"channel": 6}), {"channel": None, "lead_id": "l-1"}),
+        (lambda c: c.leads.list(person_id=5), {"person_id": 5}),
+        (
+            lambda c: c.persons.add(name="Jane", org_id=6, custom_fields={"b" * 40: "c"}),
+            {"name": None, "org_id": 6, "custom_fields": None, "b" * 40: None},
+        ),
+    ],
+)
+def test_an_error_says_which_ids_were_sent(
+    use: Callable[[Pipedrive], Any], sent_ids: dict[str, Any]
+) -> None:
+    """The ids of records in path, query and body, and the names of all other fields."""
+    with pytest.raises(Invalid) as caught:
+        use(Rig(no(400)).client)
+    assert caught.value.sent_ids == sent_ids
 
 
 def test_newest_persons_and_deals() -> None:

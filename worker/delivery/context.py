@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from worker.contract import Attempt, Lead
+from worker.delivery.refused import StaleIds, find_stale_ids
 from worker.errors import Gated, OutcomeUnknown, OutOfAllowance, PipedriveError
 from worker.fate import Policy
 from worker.lead.plan import LeadPlan
@@ -54,6 +55,8 @@ class DeliveryRun:
     attempts: list[Attempt] = field(default_factory=list)
     # The steps in which this delivery, not an earlier attempt, created something.
     created_steps: set[str] = field(default_factory=set)
+    # The keys of custom fields that are missing in the lead as Pipedrive created it.
+    ignored_fields: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.organization_id = self.record.organization_id
@@ -77,6 +80,17 @@ class DeliveryRun:
         A submission from before it may already be delivered: `worker.delivery.unknown_outcome`.
         """
         return self.lease.store.lookup_before
+
+    @property
+    def refused(self) -> Mapping[str, int | str | None]:
+        """What Pipedrive refused in an earlier attempt; it is resolved afresh."""
+        return self.record.refused.ids if self.record.refused is not None else {}
+
+    def find_stale_ids(self, error: Exception) -> StaleIds:
+        """Return the remembered ids that a call may have been refused for, save the `refused`."""
+        created = self.created_steps | ({"person"} if self.person_created else set())
+        stale = find_stale_ids(error, created)
+        return {what: value for what, value in stale.items() if what not in self.refused}
 
     def create(self, step: str, send: Callable[[], Created]) -> Created:
         """Announce a create and send it.

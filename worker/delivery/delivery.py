@@ -17,8 +17,8 @@ from worker.contract import Attempt, Lead, State
 from worker.delivery import steps, unknown_outcome
 from worker.delivery.context import DeliveryContext, DeliveryRun
 from worker.delivery.fetch import Fetcher, FetchResult
-from worker.delivery.outcome import DeliveryOutcome
-from worker.delivery.resolve import resolve_names
+from worker.delivery.outcome import DeliveryOutcome, no_ids
+from worker.delivery.resolve import resolve_names, rewrite_ignored_fields
 from worker.delivery.unknown_outcome import settle_announced_create
 from worker.erasure.erasure import erase_if_marked
 from worker.errors import CannotDecrypt, LeaseLost, Restored, StoreUnavailable, Unmappable
@@ -227,7 +227,9 @@ class Delivery:
             steps.enrich_contacts(run, names)
             step = "lead"
             unknown_outcome.adopt_lost_work(run)
+            unknown_outcome.adopt_moved_lead(run)
             steps.create_or_label_lead(run, person, names)
+            rewrite_ignored_fields(run, names, context.metadata)
             step = "note"
             steps.add_note(run)
             step = "file"
@@ -235,7 +237,7 @@ class Delivery:
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception as error:
-            outcome.fail(step, error)
+            outcome.fail(step, error, self._run.find_stale_ids if self._run else no_ids)
         else:
             outcome.succeed(run)
 

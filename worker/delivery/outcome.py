@@ -9,12 +9,14 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from worker.causes import no_contact
 from worker.contract import Attempt, Cause, State
 from worker.delivery.context import DeliveryContext, DeliveryRun
 from worker.delivery.fetch import FetchResult
+from worker.delivery.refused import ORGANIZATION, PERSON, RECORDS, StaleIds
 from worker.errors import (
     AccountFault,
     EndpointGone,
@@ -33,19 +35,21 @@ from worker.lead.settings import MATCH_KINDS
 from worker.ledger import Record
 from worker.ledger.identifiers import person_identities
 from worker.ledger.ledger import Fact
-from worker.ledger.record import encrypt_content
+from worker.ledger.record import RefusedIds, encrypt_content
 from worker.metrics import DELIVERIES, DELIVERY_SECONDS, series
 
-FORGOTTEN_IDS: Mapping[str, Fact] = {
-    "person_id": None,
-    "person_created": None,
-    "organization_id": None,
-    "lead_id": None,
-    "result": None,
-    "forgotten": 1,
+# The facts of a record to forget with an id. A recorded lead stays: it was created or labelled.
+FACTS_OF: Mapping[str, Mapping[str, Fact]] = {
+    PERSON: {"person_id": None, "person_created": None},
+    ORGANIZATION: {"organization_id": None},
 }
 
 log = structlog.get_logger("leadline.delivery")
+
+
+def no_ids(_: Exception) -> StaleIds:
+    """Nothing is stale, because no id was looked up yet."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,13 @@ class DeliveryOutcome:
         self._log(f"fetched: {result.outcome}")
         self.context.sweeper.dispatch([*next_ids, record.id] if state is State.QUEUED else next_ids)
 
-    def fail(self, step: str, error: Exception) -> None:
-        """Decide and record the fate of a submission whose delivery failed at `step`."""
+    def fail(
+        self, step: str, error: Exception, find_stale_ids: Callable[[Exception], StaleIds] = no_ids
+    ) -> None:
+        """Decide and record the fate of a submission whose delivery failed at `step`.
+
+        `find_stale_ids` is `DeliveryRun.find_stale_ids` if the delivery came that far.
+        """
         context, record = self.context, self.record
         error = self._blame_account(error)
         if not isinstance(error, LeadlineError):
@@ -120,7 +129,7 @@ class DeliveryOutcome:
             jitter=random.random(),
             source=record.source,
             probes=context.ledger.gate.count_probes(),
-            resolved_afresh=record.forgotten,
+            stale_ids=find_stale_ids(error),
             outage=isinstance(error, NotSent | Unavailable)
             and context.ledger.gate.note_failure(record.id),
         )
@@ -190,23 +199,13 @@ class DeliveryOutcome:
                 )
             case ResolveAfresh():
                 result = "retry"
-                self._forget_contacts()
-                next_ids = self._finish(
-                    State.QUEUED,
-                    result,
-                    why="deleted or merged in Pipedrive; looked up again",
-                    used=0,
-                    facts=FORGOTTEN_IDS,
-                )
-                next_ids.append(record.id)
+                next_ids = self._resolve_afresh(fate, keep_place=announced)
             case Dead():
                 result = "dead"
                 next_ids = self._finish(State.DEAD, result, why=fate.cause.detail, cause=fate.cause)
             case Abandon():
                 raise LeaseLost(record.id)
-        self._log(
-            result, step=step, code=None if isinstance(fate, ResolveAfresh) else fate.cause.code
-        )
+        self._log(result, step=step, code=fate.cause.code)
         self.context.sweeper.dispatch(next_ids)
 
     def _finish(
@@ -240,14 +239,45 @@ class DeliveryOutcome:
             attempts=self.attempts,
         )
 
-    def _forget_contacts(self) -> None:
-        lead = self.record.lead
+    def _resolve_afresh(self, fate: ResolveAfresh, *, keep_place: bool) -> list[str]:
+        """Forget the ids and queue the submission, as soon as names may be read again."""
+        ids = fate.ids
+        earlier = self.record.refused.ids if self.record.refused is not None else {}
+        now = self.context.ledger.now()
+        refused = RefusedIds(at=now, ids={**earlier, **ids})
+        facts: dict[str, Fact] = {"refused": msgspec.json.encode(refused)}
+        for what in ids:
+            facts |= FACTS_OF.get(what, {})
+        self._forget_contacts(ids)
+        why = f"Pipedrive refused its {', '.join(sorted(ids))}; looked up again"
+        seconds = self.context.metadata.seconds_to_refusal_read(ids.keys() - RECORDS)
+        if seconds > 0:
+            return self._finish(
+                State.WAITING,
+                "wait",
+                why=why,
+                next_at=now + seconds,
+                reason="retry",
+                used=0,
+                cause=fate.cause,
+                facts=facts,
+                keep_place=keep_place,
+            )
+        next_ids = self._finish(
+            State.QUEUED, "retry", why=why, used=0, facts=facts, keep_place=keep_place
+        )
+        return [*next_ids, self.record.id]
+
+    def _forget_contacts(self, ids: Mapping[str, int | str | None]) -> None:
+        lead, contacts = self.record.lead, self.context.contacts
         if lead is None:
             return
+        person_id, organization_id = ids.get(PERSON), ids.get(ORGANIZATION)
         for identity in person_identities(lead, MATCH_KINDS):
-            self.context.contacts.forget_person(*identity)
-        if lead.company:
-            self.context.contacts.forget_organization(lead.company)
+            if isinstance(person_id, int):
+                contacts.forget_refused_person(*identity, person_id)
+        if lead.company and isinstance(organization_id, int):
+            contacts.forget_refused_organization(lead.company, organization_id)
 
     def _log(self, outcome: str, **more: object) -> None:
         record, max_attempts = self.record, len(self.context.policy.retry_delays) + 1

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from msgspec import structs
+
 from worker.contract import State
 from worker.delivery.context import DeliveryRun
-from worker.errors import UnknownName
+from worker.errors import Gated, OutOfAllowance, PipedriveError, UnknownName
 from worker.lead.plan import LeadPlan
 from worker.lead.templates import as_text
 from worker.ledger import Ledger, Record
 from worker.pipedrive.custom_fields import EncodingContext
-from worker.pipedrive.metadata import KIND_NAMES, NameResolver
+from worker.pipedrive.metadata import MetadataKind, NameResolver
 from worker.pipedrive.metadata_cache import MetadataCache
 from worker.pipedrive.request_bodies import ResolvedNames
 
@@ -31,17 +33,55 @@ LookUp = Callable[[Callable[[], Any], Any], Any]
 def resolve_names(run: DeliveryRun, metadata: MetadataCache) -> ResolvedNames:
     """Resolve every name in the plan. Raises `UnknownName` for one that the account lacks.
 
-    After a person's replay a missing name is read from Pipedrive at once, because it was probably
-    just added there.
+    After a person's retry the names are read from Pipedrive again, because something was probably
+    just changed there; else those kinds only of which it has refused an id.
     """
-    try:
-        return _resolve(run.plan, metadata)
-    except UnknownName as error:
-        if not run.record.replayed or run.record.attempts:
-            raise
+    refused, kinds = run.record.refused, {kind for kind in MetadataKind if kind in run.refused}
+    if refused is not None:
+        metadata.refresh(kinds, gap=max(0.0, run.ledger.now() - refused.at))
+    if run.record.replayed and not run.record.attempts:
         gap = min(MIN_REPLAY_GAP_SECONDS, _seconds_since_replay(run.ledger, run.record))
-        metadata.refresh([kind for kind, word in KIND_NAMES.items() if word == error.kind], gap=gap)
-        return _resolve(run.plan, metadata)
+        metadata.refresh(_kinds_of(run.plan) - kinds, gap=gap)
+    names = _resolve(run.plan, metadata)
+    if MetadataKind.LABELS in kinds:
+        names = structs.replace(names, account_labels=metadata.label_ids())
+    return names
+
+
+def rewrite_ignored_fields(run: DeliveryRun, names: ResolvedNames, metadata: MetadataCache) -> None:
+    """Write the custom fields again that the new lead lacks, if they have other keys by now.
+
+    Pipedrive ignores a field that was deleted, without an error:
+    https://pipedrive.readme.io/docs/core-api-concepts-custom-fields
+    The lead is there, so nothing that fails here is more than a line in its attempts.
+    """
+    kind = MetadataKind.DEAL_FIELDS
+    if run.lead_id is None or not run.ignored_fields or metadata.seconds_to_refusal_read([kind]):
+        return
+    try:
+        metadata.refresh([kind], gap=0.0)
+        custom = _resolve(run.plan, metadata).custom
+        missing = {key: value for key, value in custom.items() if key not in names.custom}
+        if missing:
+            run.pipedrive.leads.update(run.lead_id, missing)
+            run.record_attempt("lead", "rewritten", "a custom field was made again in Pipedrive")
+    except (PipedriveError, OutOfAllowance, Gated, UnknownName) as error:
+        run.record_attempt("lead", "left out", f"a custom field was deleted ({error.code})")
+
+
+def _kinds_of(plan: LeadPlan) -> set[MetadataKind]:
+    """Return the kinds of names that the plan uses."""
+    uses = {
+        MetadataKind.LABELS: bool(plan.labels),
+        MetadataKind.CHANNELS: plan.channel is not None,
+        MetadataKind.OWNERS: plan.owner is not None or bool(plan.owners),
+        MetadataKind.PERSON_LABELS: plan.person is not None and bool(plan.person.labels),
+        MetadataKind.DEAL_LABELS: plan.existing_deals and bool(plan.labels),
+        MetadataKind.CURRENCIES: plan.value is not None,
+        MetadataKind.DEAL_FIELDS: any(not is_person for _, is_person, _ in plan.custom),
+        MetadataKind.PERSON_FIELDS: any(is_person for _, is_person, _ in plan.custom),
+    }
+    return {kind for kind, used in uses.items() if used}
 
 
 def _seconds_since_replay(ledger: Ledger, record: Record) -> float:

@@ -12,6 +12,8 @@ from msgspec import structs
 from worker.contract import Json, Result
 from worker.delivery import unknown_outcome
 from worker.delivery.context import DeliveryRun
+from worker.delivery.refused import LEAD, ORGANIZATION, PERSON, find_stale_ids
+from worker.delivery.unknown_outcome import NOTE_TARGETS, NoteTarget, note_targets
 from worker.errors import Forbidden, Gone, Invalid, Refused
 from worker.lead.owner_turns import owner_in_turn
 from worker.ledger.contact_cache import CachedPerson, normalize_name
@@ -43,28 +45,22 @@ from worker.store.connection import call_redis
 
 
 def resolve_organization(run: DeliveryRun, names: ResolvedNames) -> None:
-    """Find the organisation in our cache, else by an exact search, else create it.
-
-    Search hits are compared again, because an exact match is not always exact.
-    """
+    """Find the organisation in our cache, else by an exact search, else create it."""
     name = run.plan.organization
     if name is None or run.organization_id is not None:
         return
     organization_id = run.contacts.find_organization(name)
-    if organization_id is None:
-        hits = run.pipedrive.organizations.search(**organization_search(name))
-        matches = [hit.id for hit in hits if normalize_name(hit.name or "") == normalize_name(name)]
-        organization_id = (
-            min(matches) if matches else unknown_outcome.find_among_newest(run, "organization")
-        )
-    if organization_id is None:
-        body = organization_body(name, assign_owner(run, names), run.plan.organization_details)
-        organization_id = run.create(
-            "organization", lambda: run.pipedrive.organizations.add(body)
-        ).id
-        run.record_facts("organization", organization_id=organization_id)
-    else:
+    if organization_id is not None and organization_id != run.refused.get(ORGANIZATION):
         run.record_facts("", organization_id=organization_id)
+        return
+    organization_id = _find_organization(run, name)
+    if organization_id is not None:
+        run.record_facts("", organization_id=organization_id)
+    else:
+        body = organization_body(name, assign_owner(run, names), run.plan.organization_details)
+        created = run.create("organization", lambda: run.pipedrive.organizations.add(body))
+        organization_id = created.id
+        run.record_facts("organization", organization_id=organization_id)
     run.contacts.remember_organization(name, organization_id)
 
 
@@ -137,6 +133,25 @@ def _add_missing(
         run.record_attempt(step, "left out", f"what it lacks could not be added: {error.code}")
 
 
+def _find_organization(run: DeliveryRun, name: str) -> int | None:
+    """Return the oldest organisation of this name.
+
+    An exact match is not always exact, so hits are compared again.
+    """
+    hits = run.pipedrive.organizations.search(**organization_search(name))
+    matches = [
+        hit.id
+        for hit in hits
+        if normalize_name(hit.name or "") == normalize_name(name)
+        and hit.id != run.refused.get(ORGANIZATION)
+    ]
+    return (
+        min(matches, default=None)
+        or _refused_but_alive(run, ORGANIZATION, run.pipedrive.organizations.get)
+        or unknown_outcome.find_among_newest(run, "organization")
+    )
+
+
 def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | None:
     """Find the person in our cache, else by a search, else create it.
 
@@ -160,7 +175,9 @@ def resolve_person(run: DeliveryRun, names: ResolvedNames) -> CachedPerson | Non
     if person is not None:
         run.record_facts("", person_id=person.person_id)
         return person
-    person_id = unknown_outcome.find_among_newest(run, "person")
+    person_id = _refused_but_alive(
+        run, PERSON, run.pipedrive.persons.get
+    ) or unknown_outcome.find_among_newest(run, "person")
     if person_id is not None:
         run.record_facts("", person_id=person_id)
         return _remember(run, CachedPerson(person_id=person_id), run.identities[:1])
@@ -200,6 +217,8 @@ def _cached_person(run: DeliveryRun, identity: PersonIdentity) -> CachedPerson |
     An entry from before Redis was set back does not know all of the person's leads.
     """
     person = run.contacts.find_person(*identity)
+    if person is not None and run.person_id is None and person.person_id == run.refused.get(PERSON):
+        return None
     return (
         structs.replace(person, created=False)
         if person and person.restored_at != run.lease.store.restored_at
@@ -242,7 +261,11 @@ def _search_person(run: DeliveryRun, identity: PersonIdentity, query: SearchQuer
     """
     kind, _ = identity
     hits = run.pipedrive.persons.search(**query)
-    matches = sorted(hit.id for hit in hits if is_one_of(identity, contact_texts(hit, kind)))
+    matches = sorted(
+        hit.id
+        for hit in hits
+        if is_one_of(identity, contact_texts(hit, kind)) and hit.id != run.refused.get(PERSON)
+    )
     if len(matches) > 1:
         run.record_attempt(
             "person",
@@ -250,6 +273,20 @@ def _search_person(run: DeliveryRun, identity: PersonIdentity, query: SearchQuer
             f"{len(matches)} persons have this {kind}; took the oldest, {matches[0]}",
         )
     return matches[0] if matches else None
+
+
+def _refused_but_alive(
+    run: DeliveryRun, step: str, get: Callable[[int], Person | Organization]
+) -> int | None:
+    """Return the id that was refused if its record exists after all: the refusal meant another."""
+    refused_id = run.refused.get(step)
+    if not isinstance(refused_id, int):
+        return None
+    try:
+        record = get(refused_id)
+    except (Gone, Invalid, Forbidden):
+        return None
+    return None if record.is_deleted or record.id != refused_id else record.id
 
 
 def create_or_label_lead(
@@ -294,11 +331,8 @@ def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | N
     """
     after = run.plan.existing_since
     if person.lead_id is not None:
-        try:
-            lead = run.pipedrive.leads.get(person.lead_id)
-        except Gone:
-            lead = None
-        if lead is not None and not lead.is_archived:
+        lead = _read_open_lead(run, person.lead_id)
+        if lead is not None:
             return lead if parse_timestamp(lead.add_time) >= after else None
         for identity in _identities_in_cache(run):
             run.contacts.forget_lead(*identity)
@@ -307,10 +341,25 @@ def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | N
     leads = [
         lead
         for lead in run.pipedrive.leads.list_all_of_person(person.person_id)
-        if not lead.is_archived
+        if _is_open(lead) and lead.id not in (person.lead_id, run.refused.get(LEAD))
     ]
     newest = max(leads, key=lambda lead: parse_timestamp(lead.add_time), default=None)
     return newest if newest is not None and parse_timestamp(newest.add_time) >= after else None
+
+
+def _read_open_lead(run: DeliveryRun, lead_id: str) -> PipedriveLead | None:
+    """Return a lead that can still be labelled; None if it is gone, archived or was refused."""
+    if lead_id == run.refused.get(LEAD):
+        return None
+    try:
+        lead = run.pipedrive.leads.get(lead_id)
+    except Gone:
+        return None
+    return lead if _is_open(lead) else None
+
+
+def _is_open(lead: PipedriveLead) -> bool:
+    return not lead.is_archived and not lead.is_deleted
 
 
 def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> None:
@@ -321,7 +370,11 @@ def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> 
     """
     changes = lead_patch(run.plan, names, lead=structs.asdict(lead))
     if changes:
-        run.pipedrive.leads.update(lead.id, changes)
+        try:
+            run.pipedrive.leads.update(lead.id, changes)
+        except Invalid as error:
+            _narrow_down(run, lead, error)
+            raise
     run.record_facts("", lead_id=lead.id, result=Result.LABELLED)
     _remember_lead(run, lead.id, parse_timestamp(lead.add_time))
 
@@ -355,32 +408,80 @@ def _label_deal(run: DeliveryRun, deal: Deal, names: ResolvedNames) -> None:
     run.record_facts("", lead_id=lead_id, result=Result.LABELLED)
 
 
+def _narrow_down(run: DeliveryRun, lead: PipedriveLead, error: Invalid) -> None:
+    """Read a lead again whose update was refused without a reason.
+
+    If it is still open, it is not the lead that was refused but a label or the channel; else a
+    person archived or converted it since we read it.
+    """
+    stale = run.find_stale_ids(error)
+    if LEAD in stale and len(stale) > 1:
+        is_open = _read_open_lead(run, lead.id) is not None
+        error.sent_ids = {
+            field: value
+            for field, value in error.sent_ids.items()
+            if (field == "lead_id") is not is_open
+        }
+
+
 def _create_lead(run: DeliveryRun, names: ResolvedNames) -> None:
     names = assign_owner(run, names)
     body = lead_body(run.plan, names, person_id=run.person_id, organization_id=run.organization_id)
-    lead_id = run.create("lead", lambda: run.pipedrive.leads.add(body)).id
-    run.record_facts("lead", lead_id=lead_id, result=Result.CREATED)
-    _remember_lead(run, lead_id, run.clock())
+    lead = run.create("lead", lambda: run.pipedrive.leads.add(body))
+    run.record_facts("lead", lead_id=lead.id, result=Result.CREATED)
+    if lead.origin_id == run.plan.origin_id:  # else the response does not show what was written
+        written = {key for key, value in lead.custom.items() if value is not None}
+        run.ignored_fields = frozenset(names.custom) - written
+    _remember_lead(run, lead.id, run.clock())
 
 
 def add_note(run: DeliveryRun) -> None:
-    """Add the one note of the submission to the lead.
+    """Add the one note of the submission: to its lead, else to what is left of it.
 
-    If the lead that this submission created is gone, a person converted or deleted it. It is not
-    created again, because that would make a second one.
+    A person may have converted or deleted the lead by now. It is not created again, because that
+    would make a second one; the attempt says where the note went.
     """
     content = run.plan.note_for(run.result)
     if content is None or run.note_id is not None or run.lead_id is None:
         return
-    body = note_body(content, **unknown_outcome.note_target(run.lead_id))
-    try:
-        note_id = run.create("note", lambda: run.pipedrive.notes.add(body)).id
-    except Gone:
-        if run.result != Result.CREATED:
-            raise
-        run.record_attempt("note", "left out", "the lead was converted or deleted meanwhile")
-    else:
+    refusal: Refused | None = None
+    for target in note_targets(run, run.lead_id):
+        try:
+            note_id = _create_note(run, note_body(content, **target))
+        except Refused as error:
+            if not _is_target_refused(run, error, target):
+                # It is the note that was refused, not an id: nothing is resolved afresh.
+                error.sent_ids = {}
+                raise
+            refusal = error
+            continue
         run.record_facts("note", note_id=note_id)
+        if refusal is not None:
+            [(field, value)] = target.items()
+            place = f"{NOTE_TARGETS[field]} {value}"
+            run.record_attempt("note", "moved", f"the lead is gone: added to the {place}")
+        return
+    assert refusal is not None
+    raise refusal
+
+
+def _create_note(run: DeliveryRun, body: Json) -> int:
+    return run.create("note", lambda: run.pipedrive.notes.add(body)).id
+
+
+def _is_target_refused(run: DeliveryRun, error: Refused, target: NoteTarget) -> bool:
+    """Return whether a note was refused because what it was to be added to is gone.
+
+    Without a reason, the lead is read again.
+    """
+    [field] = target
+    if error.field is not None or isinstance(error, Gone):
+        return error.field in (None, field)
+    if field != "lead_id":
+        return True
+    if run.lead_id is None or not find_stale_ids(error, ()):
+        return False
+    return _read_open_lead(run, run.lead_id) is None
 
 
 def _create_file(run: DeliveryRun, body: Json) -> None:

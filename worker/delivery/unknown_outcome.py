@@ -14,7 +14,8 @@ from typing import Any
 from worker.contract import Result
 from worker.delivery.context import DeliveryRun
 from worker.delivery.duplicates import schedule_duplicate_check
-from worker.errors import Absent, Gone, Settling
+from worker.delivery.refused import PERSON
+from worker.errors import Absent, Forbidden, Gone, Invalid, Settling
 from worker.fate import Policy, wait_after
 from worker.lead.note import has_marker_of
 from worker.ledger.contact_cache import normalize_name
@@ -29,6 +30,15 @@ CLOCK_SKEW_SECONDS = 300.0
 
 # Before the id of a deal that is recorded in place of a lead.
 DEAL_PREFIX = "deal:"
+
+# What a note is added to: one field of `NOTE_TARGETS`, with an id.
+NoteTarget = dict[str, int | str]
+NOTE_TARGETS = {
+    "lead_id": "lead",
+    "deal_id": "deal",
+    "person_id": "person",
+    "org_id": "organisation",
+}
 
 
 def settle_announced_create(run: DeliveryRun, policy: Policy) -> None:
@@ -105,8 +115,11 @@ def _find_lead(run: DeliveryRun, _: float) -> Facts:
 def leads_of(run: DeliveryRun) -> Iterator[PipedriveLead]:
     """Yield the person's leads, else the organisation's, the archived ones last.
 
-    The archived leads are requested only when they are reached.
+    The archived leads are requested only when they are reached. There are none while both are being
+    resolved afresh.
     """
+    if run.person_id is None and run.organization_id is None:
+        return iter(())
     target: dict[str, Any] = _owner_filter(run, "organization_id")
     return chain(
         run.pipedrive.leads.list_all(**target), run.pipedrive.leads.list_all_archived(**target)
@@ -115,6 +128,8 @@ def leads_of(run: DeliveryRun) -> Iterator[PipedriveLead]:
 
 def find_deal(run: DeliveryRun) -> Facts:
     """Return the lead of this submission if it was converted to a deal."""
+    if run.person_id is None and run.organization_id is None:
+        return {}
     for deal in run.pipedrive.deals.list_all(**_owner_filter(run, "org_id")):
         if run.record.id in (deal.origin_id or ""):
             lead_id = deal.source_lead_id or f"{DEAL_PREFIX}{deal.id}"
@@ -129,6 +144,41 @@ def note_target(lead_id: str) -> dict[str, int | str]:
     return {"lead_id": lead_id}
 
 
+def note_targets(run: DeliveryRun, lead_id: str) -> Iterator[NoteTarget]:
+    """Yield what the note may be added to: the lead, the deal that it became, person, organisation.
+
+    The deal is looked up only when it is reached, which costs 10 tokens.
+    """
+    deal_id = _deal_in(lead_id)
+    if deal_id is None:
+        yield {"lead_id": lead_id}
+        deal_id = _find_deal_of(run, lead_id)
+    if deal_id is not None:
+        yield {"deal_id": deal_id}
+    if run.person_id is not None:
+        yield {"person_id": run.person_id}
+    if run.organization_id is not None:
+        yield {"org_id": run.organization_id}
+
+
+def _deal_in(lead_id: str) -> int | None:
+    """Return the id of the deal that is recorded in place of the lead that it was."""
+    return int(lead_id.removeprefix(DEAL_PREFIX)) if lead_id.startswith(DEAL_PREFIX) else None
+
+
+def _find_deal_of(run: DeliveryRun, lead_id: str) -> int | None:
+    """Return the deal that a lead was converted to: it names the lead, or has our `origin_id`."""
+    try:
+        for deal in run.pipedrive.deals.list_all(**_owner_filter(run, "org_id")):
+            if deal.is_deleted:
+                continue
+            if deal.source_lead_id == lead_id or run.record.id in (deal.origin_id or ""):
+                return deal.id
+    except (Gone, Invalid, Forbidden):
+        pass  # the person or organisation is gone as well, or deals are none of ours to read
+    return None
+
+
 def _owner_filter(run: DeliveryRun, organization: str) -> dict[str, Any]:
     return (
         {"person_id": run.person_id}
@@ -137,20 +187,49 @@ def _owner_filter(run: DeliveryRun, organization: str) -> dict[str, Any]:
     )
 
 
+def adopt_moved_lead(run: DeliveryRun) -> None:
+    """Adopt the lead of an earlier attempt that moved when its person was merged.
+
+    That attempt looked for it where it had sent it. Runs right before the lead, only after a person
+    was refused and an attempt has failed.
+    """
+    moved = PERSON in run.refused and run.record.attempts and PERSON not in run.created_steps
+    if run.lead_id is not None or not moved:
+        return
+    facts = _find_lead(run, 0.0)
+    run.record_attempt("look for the lead", "adopted" if facts else "absent")
+    run.record_facts("", **facts)
+
+
 def _find_note(run: DeliveryRun, _: float) -> Facts:
-    return find_note_on(run, run.lead_id) if run.lead_id is not None else {}
+    return _find_note_of(run, run.lead_id) if run.lead_id is not None else {}
 
 
-def find_note_on(run: DeliveryRun, lead_id: str) -> Facts:
-    """Return the note of this submission on a lead; nothing if the lead is gone."""
+def _find_note_of(run: DeliveryRun, lead_id: str) -> Facts:
+    """Return the note of this submission, wherever it went if its lead was converted or deleted."""
+    for target in note_targets(run, lead_id):
+        note = find_note_on(run, **target)
+        if note or ("lead_id" in target and _is_lead_there(run, lead_id)):
+            return note
+    return {}
+
+
+def _is_lead_there(run: DeliveryRun, lead_id: str) -> bool:
     try:
-        for note in run.pipedrive.notes.list_all(**note_target(lead_id)):
+        return not run.pipedrive.leads.get(lead_id).is_deleted
+    except (Gone, Invalid):
+        run.record_attempt("look for the note", "moved", "its lead was converted or deleted")
+        return False
+
+
+def find_note_on(run: DeliveryRun, **target: Any) -> Facts:
+    """Return the note of this submission on a target of `note_targets`; nothing if that is gone."""
+    try:
+        for note in run.pipedrive.notes.list_all(**target):
             if has_marker_of(note.content or "", run.record.id):
                 return {"note_id": note.id}
-    except Gone:
-        run.record_attempt(
-            "look for the note", "absent", "its lead was converted or deleted meanwhile"
-        )
+    except (Gone, Invalid):
+        pass
     return {}
 
 
@@ -237,7 +316,7 @@ def _find_lost_work(run: DeliveryRun) -> Facts:
         )
     content = run.plan.note_for(str(result) if result else None)
     if run.note_id is None and content is not None:
-        facts |= find_note_on(run, str(lead_id))
+        facts |= _find_note_of(run, str(lead_id))
     return facts
 
 
@@ -252,7 +331,7 @@ def _find_created_lead(run: DeliveryRun, other_leads: list[PipedriveLead]) -> Fa
 
 def _find_labelled_lead(run: DeliveryRun, leads: list[PipedriveLead]) -> Facts:
     for lead in _newest_first(leads):
-        note = find_note_on(run, lead.id)
+        note = find_note_on(run, lead_id=lead.id)
         if note:
             return {"lead_id": lead.id, "result": Result.LABELLED} | note
     return {}

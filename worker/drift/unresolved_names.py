@@ -20,7 +20,7 @@ from worker.lead.settings import (
     Rule,
 )
 from worker.lead.templates import TemplateContext, TemplateError, compile_template
-from worker.pipedrive.custom_fields import ENCODERS, FieldInfo
+from worker.pipedrive.custom_fields import FieldInfo
 from worker.pipedrive.metadata import KIND_NAMES, MetadataKind, NameResolver
 
 log = structlog.get_logger("leadline.names")
@@ -196,7 +196,7 @@ def _resolve(use: _NameUse, names: NameResolver) -> UnresolvedName | None:
 def _check_field(use: _NameUse, info: FieldInfo) -> UnresolvedName | None:
     """Checks that a field takes what the source file writes; if not, each lead leaves it out."""
     problem = None
-    if info.type not in ENCODERS:
+    if info.encoder is None:
         problem = f"fields of the type {info.type!r} cannot be written from text"
     elif (text := _constant_text(use.text)) and (problem := _encoding_fault(info, text)):
         problem = f"it does not take {text!r}: {problem}"

@@ -79,10 +79,14 @@ class ContactCache:
     def forget_person(self, kind: str, value: str) -> None:
         call_redis(lambda: self._redis.delete(self._account.person(kind, value)))
 
+    def forget_refused_person(self, kind: str, value: str, person_id: int) -> None:
+        """Forget a person whom Pipedrive refused, unless another one is remembered by now."""
+        self._forget(self._account.person(kind, value), person_id, field="person_id")
+
     def find_organization(self, name: str) -> int | None:
-        organization_id = call_redis(
-            lambda: self._redis.get(self._account.organization(normalize_name(name)))
-        )
+        """Find an organisation, and remember it for as long again."""
+        key = self._account.organization(normalize_name(name))
+        organization_id = call_redis(lambda: self._redis.getex(key, ex=CONTACT_SECONDS))
         return int(organization_id) if organization_id else None
 
     def remember_organization(self, name: str, organization_id: int) -> None:
@@ -94,8 +98,17 @@ class ContactCache:
             )
         )
 
-    def forget_organization(self, name: str) -> None:
-        call_redis(lambda: self._redis.delete(self._account.organization(normalize_name(name))))
+    def forget_refused_organization(self, name: str, organization_id: int) -> None:
+        """Forget an organisation that Pipedrive refused, unless another one is remembered by now.
+
+        Leads of one organisation are delivered at the same time: another may have replaced it.
+        """
+        self._forget(self._account.organization(normalize_name(name)), organization_id)
+
+    def _forget(self, key: str, contact_id: int, *, field: str | None = None) -> None:
+        args = {"key": key, "field": field, "contact_id": contact_id}
+        source = scripts.source("ledger/forget_contact")
+        call_redis(lambda: scripts.run(self._redis, source, "", args))
 
     def _remember(self, key: str, *, anew: bool = False, **fields: str | float) -> None:
         args = {

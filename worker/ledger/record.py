@@ -11,6 +11,18 @@ from msgspec import Struct
 from worker.contract import VERSION, Cause, Lead, Precedence, Raw, Result, State, Submission
 from worker.encryption import Cipher, DecryptionError
 
+
+class RefusedIds(Struct, frozen=True):
+    """What Pipedrive refused last `at` (Unix seconds) and before, to be resolved afresh.
+
+    `ids` maps `person`, `organization`, `lead` and kinds of metadata to the id that was refused;
+    to None where names stand for the ids.
+    """
+
+    at: float
+    ids: dict[str, int | str | None]
+
+
 # The fields that the ledger itself uses; they mean the same in every version.
 LEDGER_FIELDS = frozenset(
     {"v", "source", "state", "received_at", "updated_at", "accepted_as", "precedence", "attempts",
@@ -19,7 +31,7 @@ LEDGER_FIELDS = frozenset(
 
 # The fields with encoded values: content in encrypted MessagePack, the others in JSON.
 CONTENT_TYPES: dict[str, type] = {"lead": Lead, "raw": Raw}
-JSON_TYPES: dict[str, type] = {"cause": Cause, "fetch": dict[str, str]}
+JSON_TYPES: dict[str, type] = {"cause": Cause, "fetch": dict[str, str], "refused": RefusedIds}
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -28,7 +40,8 @@ class Record(Struct, frozen=True, kw_only=True):
     `lead` and `raw` are encrypted in Redis (`worker.encryption`) and plain here; both are None once
     erased. `unreadable`: they exist, but this process lacks the key, or they are damaged or of a
     newer version; of a newer version only `LEDGER_FIELDS` are read. `announced` names the create
-    that may have been sent and has no recorded outcome yet. `owner_id` is the owner whose turn it
+    that may have been sent and has no recorded outcome yet. `refused` is what is resolved afresh
+    since the submission was accepted or a person retried it. `owner_id` is the owner whose turn it
     was; `files_done` counts the files that were attached, or refused. `fetch` says where to read
     the record behind an event that contains only ids; None once it was fetched.
     """
@@ -60,7 +73,7 @@ class Record(Struct, frozen=True, kw_only=True):
     files_done: int = 0
     announced: str | None = None
     announced_at: float | None = None
-    forgotten: bool = False
+    refused: RefusedIds | None = None
     replayed: bool = False
     edited_by: str | None = None
     duplicate_of: str | None = None

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+# One field may have 10,000 options, of up to 255 characters each and about 200 bytes beside that:
+# https://pipedrive.readme.io/docs/core-api-concepts-custom-fields
+MAX_FIELD_BYTES = 12_000_000
+
 
 class Call(Struct, frozen=True):
-    """One operation. `cost` is in API tokens.
+    """One operation. `cost` is in API tokens; `max_bytes` is read of a response, None: as usual.
 
     `search` calls have a rate-limit window of their own. `create` calls make something new, so
     repeating one blindly makes a duplicate.
@@ -23,6 +27,7 @@ class Call(Struct, frozen=True):
     cost: int
     search: bool = False
     create: bool = False
+    max_bytes: int | None = None
 
 
 LEADS_ADD = Call("leads.add", "POST", "/v1/leads", 10, create=True)
@@ -67,9 +72,15 @@ DEALS_LIST = Call("deals.list", "GET", "/api/v2/deals", 10)
 DEALS_ARCHIVED = Call("deals.archived", "GET", "/api/v2/deals/archived", 20)
 DEALS_UPDATE = Call("deals.update", "PATCH", "/api/v2/deals/{id}", 5)
 
-DEAL_FIELDS_LIST = Call("deal_fields.list", "GET", "/api/v2/dealFields", 10)
-DEAL_FIELDS_GET = Call("deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1)
-PERSON_FIELDS_LIST = Call("person_fields.list", "GET", "/api/v2/personFields", 10)
+DEAL_FIELDS_LIST = Call(
+    "deal_fields.list", "GET", "/api/v2/dealFields", 10, max_bytes=MAX_FIELD_BYTES
+)
+DEAL_FIELDS_GET = Call(
+    "deal_fields.get", "GET", "/api/v2/dealFields/{field_code}", 1, max_bytes=MAX_FIELD_BYTES
+)
+PERSON_FIELDS_LIST = Call(
+    "person_fields.list", "GET", "/api/v2/personFields", 10, max_bytes=MAX_FIELD_BYTES
+)
 PERSON_FIELDS_GET = Call("person_fields.get", "GET", "/api/v2/personFields/{field_code}", 1)
 
 # The OAuth scope that each group of operations needs, by the first part of their names, save those

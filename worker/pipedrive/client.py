@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -25,13 +25,14 @@ from worker.pipedrive.deadline import Deadline
 from worker.pipedrive.form_body import content_type_of, encode_form
 from worker.pipedrive.models import UnreadableResponse
 from worker.pipedrive.redaction import iterate_texts, redact
-from worker.pipedrive.responses import (
-    ApiResponse,
-    connection_error,
-    decipher,
-    inconclusive_error,
+from worker.pipedrive.responses import ApiResponse, connection_error, decipher, inconclusive_error
+from worker.pipedrive.transport import (
+    MAX_RESPONSE_BYTES,
+    ReceivedResponse,
+    build_http,
+    build_tls,
+    exchange,
 )
-from worker.pipedrive.transport import ReceivedResponse, build_http, build_tls, exchange
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -52,6 +53,8 @@ DEFAULT_BASE_URL = "https://api.pipedrive.com"
 USER_AGENT = "Leadline"
 # What people paste after the host. It is cut off, because each call's path has the version.
 VERSION_SUFFIXES = ("/api/v1", "/api/v2", "/v1", "/v2", "/api")
+# The fields of requests that hold the id of a record.
+RECORD_ID_FIELDS = frozenset({"person_id", "organization_id", "org_id", "lead_id", "deal_id"})
 
 R = TypeVar("R")
 
@@ -154,6 +157,22 @@ class Pipedrive:
             if value is not None
         }
         try:
+            return self._call_renewed(call, read, target, query, content, body)
+        except PipedriveError as error:
+            error.sent_ids = dict(_iterate_ids(call, path or {}, params or {}, body or {}))
+            raise
+
+    def _call_renewed(
+        self,
+        call: Call,
+        read: Callable[[ApiResponse], R],
+        target: str,
+        query: Mapping[str, str],
+        content: bytes | None,
+        body: Mapping[str, Any] | None,
+    ) -> R:
+        """Make one call, and once more with a new access token if the old one has expired."""
+        try:
             return self._call_once(call, read, target, query, content, body)
         except Unauthorized as error:
             if error.call != call.name or not self._auth.renew():
@@ -232,7 +251,8 @@ class Pipedrive:
 
     def _send(self, call: Call, request: httpx.Request, deadline: Deadline) -> ReceivedResponse:
         try:
-            received = exchange(self._http, request, deadline)
+            limit = call.max_bytes or MAX_RESPONSE_BYTES
+            received = exchange(self._http, request, deadline, limit=limit)
         except httpx.TransportError as error:
             raise connection_error(call, error, sent_bytes=deadline.sent_bytes) from error
         # An error status means a rejection even if its body is cut off.
@@ -295,6 +315,17 @@ def _encode_body(call: Call, body: Mapping[str, Any] | None) -> bytes | None:
 def _written_keys(*parts: Mapping[str, Any] | None) -> set[str]:
     """Return the parameters and the outermost fields of a body that have a value."""
     return {key for part in parts if part for key, value in part.items() if value is not None}
+
+
+def _iterate_ids(
+    call: Call, path: Mapping[str, object], params: Mapping[str, object], body: Mapping[str, Any]
+) -> Iterator[tuple[str, int | str | None]]:
+    """Yield the fields of a request, custom fields included, each with its id if it is one."""
+    noun = call.name.partition(".")[0].removesuffix("s")
+    for name, value in {**params, **body, **body.get("custom_fields", {})}.items():
+        yield name, value if name in RECORD_ID_FIELDS and isinstance(value, int | str) else None
+    for value in path.values():
+        yield f"{noun}_id", value if isinstance(value, int | str) else None
 
 
 def _encode_parameter(value: object) -> str:

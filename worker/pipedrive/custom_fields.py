@@ -13,6 +13,9 @@ https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide#custom-fields
 | time              | "09:00:00"                        | {"value": "09:00:00"}            |
 | address           | "…"                               | {"value": "…"}                   |
 | all others        | the value                         | the value                        |
+
+The fields that contact sync adds to persons have readable keys. They stand beside the built-in
+fields, and are recognised by their key: `im` is a list.
 """
 
 from __future__ import annotations
@@ -50,6 +53,9 @@ class EncodingContext(Struct, frozen=True):
 DEFAULT_CONTEXT = EncodingContext()
 
 
+Encoder = Callable[["FieldInfo", str, EncodingContext], dict[str, Any]]
+
+
 class Option(Struct, frozen=True):
     id: int | str
     label: str
@@ -75,10 +81,15 @@ class FieldInfo(Struct, frozen=True, kw_only=True):
         text = text.strip()
         if not text:
             raise ValueError("there is no text to write")
-        encoder = ENCODERS.get(self.type)
-        if encoder is None:
+        if self.encoder is None:
             raise ValueError(f"fields of the type {self.type!r} cannot be written from text")
-        return encoder(self, text, context)
+        return self.encoder(self, text, context)
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """What encodes text for this field; None if it cannot be written from text."""
+        synced = SYNCED_ENCODERS.get(self.key) if self.entity == "person" else None
+        return synced or ENCODERS.get(self.type)
 
     def encode_single(self, value: Any) -> dict[str, Any]:
         return {self.key: value}
@@ -220,6 +231,12 @@ def _encode_address(info: FieldInfo, text: str, _: EncodingContext) -> dict[str,
     return info.encode_pair("", _require_length(text, MAX_SHORT_CHARS), None)
 
 
+def _encode_messenger(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
+    """Encode a messenger's name, of which a person may have several."""
+    value = _require_length(text, MAX_SHORT_CHARS)
+    return info.encode_single([{"value": value, "primary": True}])
+
+
 def _parse_number(text: str) -> int | float:
     """Parse a number as programs write it (`1.200` is 1.2), else as people do (`1,200` is 1200)."""
     if _NUMBER.fullmatch(text):
@@ -246,7 +263,7 @@ def _redacted(text: str) -> str:
 
 
 # Encoders by Pipedrive's name of the field type. Other types cannot be written from text.
-ENCODERS: dict[str, Callable[[FieldInfo, str, EncodingContext], dict[str, Any]]] = {
+ENCODERS: dict[str, Encoder] = {
     "varchar": _encode_short_text,
     "varchar_auto": _encode_short_text,
     "varchar_options": _encode_short_text,
@@ -266,4 +283,13 @@ ENCODERS: dict[str, Callable[[FieldInfo, str, EncodingContext], dict[str, Any]]]
     "user": _encode_id,
     "people": _encode_id,
     "org": _encode_id,
+}
+
+# Encoders of the fields that contact sync adds to persons, by key.
+SYNCED_ENCODERS: dict[str, Encoder] = {
+    "job_title": _encode_short_text,
+    "birthday": _encode_date,
+    "postal_address": _encode_address,
+    "notes": _encode_long_text,
+    "im": _encode_messenger,
 }

@@ -50,10 +50,12 @@ class MetadataEntry(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One label, channel, owner, field, currency or time zone.
 
     `id` is a field's key, a currency's code, or a time zone's present offset such as `+02:00`.
+    Only an owner may be inactive.
     """
 
     id: int | str
     name: str
+    active: bool = True
     color: str | None = None
     email: str | None = None
     type: str | None = None
@@ -127,7 +129,7 @@ def _read_options(fields: DealFields | PersonFields, code: str, now: float) -> M
 
 
 def _read_owners(client: Pipedrive, now: float) -> MetadataTable:
-    """Return the active users; without the permission to list them, only our own user.
+    """Return the users; without the permission to list them, only our own user.
 
     With OAuth that permission is the scope `users:read`.
     """
@@ -135,11 +137,11 @@ def _read_owners(client: Pipedrive, now: float) -> MetadataTable:
         users, partial = client.users.list(), False
     except Forbidden:
         users, partial = [client.users.me()], True
-    return MetadataTable(now, [_owner_entry(user) for user in users if user.active_flag], partial)
+    return MetadataTable(now, [_owner_entry(user) for user in users], partial)
 
 
 def _owner_entry(user: PipedriveUser) -> MetadataEntry:
-    return MetadataEntry(id=user.id, name=user.name, email=user.email)
+    return MetadataEntry(id=user.id, name=user.name, email=user.email, active=user.active_flag)
 
 
 def _read_deal_fields(client: Pipedrive, now: float) -> MetadataTable:
@@ -241,6 +243,10 @@ class NameResolver(ABC):
         zone = next(iter(self._table(MetadataKind.TIME_ZONE).items), None)
         return (zone and parse_time_zone(zone.name, str(zone.id))) or UTC
 
+    def label_ids(self) -> frozenset[str]:
+        """Return the ids of all lead labels."""
+        return frozenset(str(entry.id) for entry in self._table(MetadataKind.LABELS).items)
+
     def label_id(self, name: str, *, setting: str) -> str:
         """Return the id of a lead label."""
         return str(self._find(MetadataKind.LABELS, name, setting, match_name(name)).id)
@@ -340,6 +346,9 @@ class MetadataLookup(NameResolver):
             self._tables[kind] = self._read(kind)
         return self._tables[kind]
 
+    def has_read(self, kind: MetadataKind) -> bool:
+        return kind in self._tables
+
     def _table(self, kind: MetadataKind) -> MetadataTable:
         return self.table(kind)
 
@@ -349,13 +358,7 @@ class MetadataLookup(NameResolver):
         table = self.table(kind)
         entry = find_entry(table.items, match)
         if entry is None:
-            raise UnknownName(
-                KIND_NAMES[kind],
-                name,
-                setting=setting,
-                available=[entry.name for entry in table.items],
-                partial=table.partial,
-            )
+            raise unknown_name(kind, name, setting, table, match)
         return entry
 
 
@@ -368,6 +371,25 @@ def _match_owner(text: str) -> EntryMatcher:
     if _is_id(text):
         return lambda entry: str(entry.id) == text
     return lambda entry: str(entry.id) == text or has_name(text, entry.name, entry.email)
+
+
+def unknown_name(
+    kind: MetadataKind,
+    name: str,
+    setting: str,
+    table: MetadataTable | None,
+    match: EntryMatcher,
+) -> UnknownName:
+    """Return the error for a name that no active entry of the table has."""
+    entries = table.items if table else []
+    return UnknownName(
+        KIND_NAMES[kind],
+        name,
+        setting=setting,
+        available=[entry.name for entry in entries if entry.active],
+        partial=table is not None and table.partial,
+        deactivated=any(match(entry) for entry in entries),
+    )
 
 
 def match_name(name: str) -> EntryMatcher:
@@ -387,8 +409,8 @@ def normalize_name(text: str) -> str:
 
 
 def find_entry(entries: Sequence[MetadataEntry], match: EntryMatcher) -> MetadataEntry | None:
-    """Return the match with the lowest id, numbers before texts, so that all workers agree."""
-    matches = [entry for entry in entries if match(entry)]
+    """Return the active match with the lowest id, numbers before texts: all workers agree."""
+    matches = [entry for entry in entries if entry.active and match(entry)]
     return min(
         matches,
         key=lambda entry: (isinstance(entry.id, str), str(entry.id).zfill(20)),

@@ -19,11 +19,10 @@ import msgspec
 import redis
 import structlog
 
-from worker.errors import LeadlineError, OutOfAllowance, PipedriveError, Unavailable, UnknownName
+from worker.errors import LeadlineError, OutOfAllowance, PipedriveError, Unavailable
 from worker.pipedrive.auth import SharedLock
 from worker.pipedrive.client import Pipedrive
 from worker.pipedrive.metadata import (
-    KIND_NAMES,
     EntryMatcher,
     MetadataEntry,
     MetadataKind,
@@ -33,6 +32,7 @@ from worker.pipedrive.metadata import (
     match_name,
     normalize_name,
     read_metadata,
+    unknown_name,
 )
 from worker.store import keys
 from worker.store.connection import call_redis
@@ -41,6 +41,8 @@ MAX_MEMORY_SECONDS = 5.0
 # Between two reads of one kind by any worker.
 MIN_READ_GAP_SECONDS = 30.0
 MAX_READ_GAP_SECONDS = 900.0
+# The same after Pipedrive has refused an id that a table still has.
+MIN_REFUSAL_GAP_SECONDS = 2.0
 # A name that nobody asked for in this time counts as newly missing.
 FORGET_MISS_SECONDS = 3600.0
 CLOCK_SKEW_SECONDS = 60.0
@@ -86,6 +88,7 @@ class MetadataCache(NameResolver):
         self._pause = pause
         self._monotonic = monotonic
         self._memory: dict[MetadataKind, MetadataTable] = {}
+        self._decoded: dict[MetadataKind, tuple[bytes | None, MetadataTable | None]] = {}
         self._memory_at = 0.0
         self._memory_since = -math.inf
         self._memory_lock = ThreadLock()
@@ -123,6 +126,22 @@ class MetadataCache(NameResolver):
         for kind in map(MetadataKind, kinds):
             self._refresh(kind, gap=gap)
 
+    def seconds_to_refusal_read(self, kinds: Iterable[MetadataKind | str]) -> float:
+        """Return how long to wait before reading kinds of which Pipedrive refused an id.
+
+        Not at all at first; ever longer while refusals go on, because reading does not help then.
+        """
+        tables, now, waits = self._load(), self._clock(), [0.0]
+        for kind in map(MetadataKind, kinds):
+            gap = self._count_miss(f"refused:{kind}", MIN_REFUSAL_GAP_SECONDS)
+            if kind in tables and _is_younger(tables[kind], gap, now):
+                waits.append(tables[kind].at + gap - now)
+        return max(waits)
+
+    def reread(self, kind: MetadataKind) -> MetadataTable:
+        """Read a table from Pipedrive now, for all workers: a person asks for it."""
+        return self._read(kind)
+
     def snapshot(self) -> dict[MetadataKind, MetadataTable]:
         """Return the tables that are in Redis now, without asking Pipedrive."""
         return dict(self._load())
@@ -138,14 +157,7 @@ class MetadataCache(NameResolver):
         if entry is None and self._may_read_for(kind, name):
             entry = find_entry(self._refresh(kind).items, match)
         if entry is None:
-            table = self._load().get(kind)
-            raise UnknownName(
-                KIND_NAMES[kind],
-                name,
-                setting=setting,
-                available=[entry.name for entry in table.items] if table else [],
-                partial=table is not None and table.partial,
-            )
+            raise unknown_name(kind, name, setting, self._load().get(kind), match)
         return entry
 
     def _table(self, kind: MetadataKind) -> MetadataTable:
@@ -164,12 +176,18 @@ class MetadataCache(NameResolver):
             return table
 
     def _may_read_for(self, kind: MetadataKind, name: str) -> bool:
-        """Return whether the table is old enough to be read again for this name.
+        """Return whether the table is old enough to be read again for this name."""
+        gap = self._count_miss(f"missed:{kind}:{keys.digest(name)}", MIN_READ_GAP_SECONDS)
+        table = self._memory.get(kind)
+        return table is None or not _is_younger(table, gap, self._clock())
 
-        The gap is a quarter of the time for which the name has been missing, but at least 30 s and
-        at most 15 minutes.
+    def _count_miss(self, key: str, shortest: float) -> float:
+        """Return how old a table must be to be read again for what is missing under `key`.
+
+        That is a quarter of the time for which it has been missing, within `shortest` and 15
+        minutes.
         """
-        key, now = f"missed:{kind}:{keys.digest(name)}", self._clock()
+        now = self._clock()
         first, _, last = (
             (call_redis(lambda: self._redis.hget(self._account.metadata, key)) or b"")
             .decode()
@@ -177,9 +195,7 @@ class MetadataCache(NameResolver):
         )
         since = float(first) if last and 0 <= now - float(last) < FORGET_MISS_SECONDS else now
         call_redis(lambda: self._redis.hset(self._account.metadata, key, f"{since} {now}"))
-        gap = min(max(MIN_READ_GAP_SECONDS, (now - since) / 4), MAX_READ_GAP_SECONDS)
-        table = self._memory.get(kind)
-        return table is None or not _is_younger(table, gap, self._clock())
+        return min(max(shortest, (now - since) / 4), MAX_READ_GAP_SECONDS)
 
     # -- reading
 
@@ -255,11 +271,18 @@ class MetadataCache(NameResolver):
         tables = {
             kind: table
             for kind, data in zip(kinds, stored, strict=True)
-            if (table := decode_table(data)) is not None
+            if (table := self._decode(kind, data)) is not None
         }
         with self._memory_lock:
             self._memory, self._memory_at, self._memory_since = tables, now, since
         return tables
+
+    def _decode(self, kind: MetadataKind, data: bytes | None) -> MetadataTable | None:
+        """Decode a table unless it is as before: one with thousands of options takes a while."""
+        before = self._decoded.get(kind)
+        if before is None or before[0] != data:
+            before = self._decoded[kind] = (data, decode_table(data))
+        return before[1]
 
     def _create_label(self, name: str, color: str) -> str:
         """Ask Pipedrive once more, then create the label. The caller holds the lock."""

@@ -82,6 +82,7 @@ class PipedriveLead(Struct, frozen=True, kw_only=True):
     channel: int | None = None
     channel_id: str | None = None
     is_archived: bool = False
+    is_deleted: bool = False
     was_seen: bool | None = None
     value: LeadValue | None = None
     expected_close_date: str | None = None

@@ -30,6 +30,7 @@ from worker.pipedrive.models import (
 from worker.pipedrive.pagination import (
     MAX_PAGE_SIZE,
     iterate_by_cursor,
+    iterate_by_size,
     iterate_by_start,
     iterate_newest,
     parse_all,
@@ -439,7 +440,7 @@ class DealFields(_Operations):
         )
 
     def list_all(self) -> Iterator[PipedriveField]:
-        return iterate_by_cursor(lambda cursor: self.list(limit=MAX_PAGE_SIZE, cursor=cursor))
+        return iterate_by_size(lambda cursor, limit: self.list(limit=limit, cursor=cursor))
 
 
 class PersonFields(_Operations):
@@ -461,7 +462,7 @@ class PersonFields(_Operations):
         )
 
     def list_all(self) -> Iterator[PipedriveField]:
-        return iterate_by_cursor(lambda cursor: self.list(limit=MAX_PAGE_SIZE, cursor=cursor))
+        return iterate_by_size(lambda cursor, limit: self.list(limit=limit, cursor=cursor))
 
 
 def _without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from worker.errors import Unavailable
+from worker.errors import TooLarge, Unavailable
 from worker.pipedrive.models import (
     Organization,
     Person,
@@ -24,6 +24,8 @@ MAX_PAGE_SIZE = 500
 
 # A longer list is an error: half a list must not be taken for all of it.
 MAX_PAGES = 40
+# Fields with thousands of options need small pages: an account has up to 500 fields of its own.
+MAX_FIELD_PAGES = 200
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Struct)
@@ -136,6 +138,31 @@ def iterate_by_cursor(fetch: Callable[[str | None], ResultPage[T]]) -> Iterator[
             raise Unavailable("pages", "the list does not advance")
         cursor = page.next_cursor
     raise Unavailable("pages", f"the list does not end within {MAX_PAGES} pages")
+
+
+def iterate_by_size(fetch: Callable[[str | None, int], ResultPage[T]]) -> Iterator[T]:
+    """Yield every entry of a v2 list whose entries may be large; `fetch` takes cursor and limit.
+
+    A page that is too large is read again in smaller ones. Raises `TooLarge` if a single entry is,
+    and `Unavailable` if the list does not end or does not advance.
+    """
+    cursor: str | None = None
+    size = MAX_PAGE_SIZE
+    for _ in range(MAX_FIELD_PAGES):
+        try:
+            page = fetch(cursor, size)
+        except TooLarge:
+            if size == 1:
+                raise
+            size = max(1, size // 5)
+            continue
+        yield from page
+        if page.next_cursor is None:
+            return
+        if page.next_cursor == cursor:
+            raise Unavailable("pages", "the list does not advance")
+        cursor = page.next_cursor
+    raise Unavailable("pages", f"the list does not end within {MAX_FIELD_PAGES} pages")
 
 
 def iterate_newest(

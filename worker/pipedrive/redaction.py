@@ -26,6 +26,7 @@ FIELD_NAMES = API_NAMES | {
     "person_id", "was_seen", "is_archived", "name", "first_name", "last_name", "email", "emails",
     "phone", "phones", "marketing_status", "content", "lead_id", "deal_id", "user_id", "color",
     "term", "fields", "limit", "start", "cursor", "address", "website",
+    "job_title", "birthday", "postal_address", "notes", "im",
 }  # fmt: skip
 VALUE_PARTS = frozenset({"value.amount", "value.currency"})
 _QUOTED = re.compile(r"[\"'`]([A-Za-z0-9_.\[\]]{2,100})[\"'`]")

@@ -32,10 +32,13 @@ class ResolvedNames(Struct, frozen=True, kw_only=True):
     `owners` take turns, if there is no `owner_id`. `custom` and `person_custom` map the account's
     field keys to values of the field's type; `writes_job_title`: the account has a field for the
     person's job title. `left_out` are sentences about texts that did not fit their custom field,
-    and about the lead's value if the account `lacks_currency` of it.
+    and about the lead's value if the account `lacks_currency` of it. `account_labels` are the
+    ids of all labels, where some may have been deleted since they were put on a lead.
+
     """
 
     label_ids: list[str] = field(default_factory=list)
+    account_labels: frozenset[str] | None = None
     channel: Id | None = None
     owner_id: Id | None = None
     owners: tuple[OwnerShare, ...] = ()
@@ -187,11 +190,14 @@ def lead_body(
 def lead_patch(plan: LeadPlan, names: ResolvedNames, *, lead: Mapping[str, Any]) -> Json:
     """`PATCH /v1/leads/{id}` for an open lead; empty if there is nothing to change.
 
-    `label_ids` replaces the list on the server, so it starts with the labels that the lead has.
-    Channel fields are filled only if they are empty; `origin_id` cannot be changed.
+    `label_ids` replaces the list on the server, so it starts with the labels that the lead has,
+    without those that the account no longer has. Channel fields are filled only if they are empty;
+    `origin_id` cannot be changed.
     """
     present = list(lead.get("label_ids") or ())
-    merged = list(dict.fromkeys([*present, *names.label_ids]))
+    existing = names.account_labels
+    remaining = [label for label in present if existing is None or label in existing]
+    merged = list(dict.fromkeys([*remaining, *names.label_ids]))
     return _without_none(
         label_ids=merged if merged != present else None,
         channel=names.channel if lead.get("channel") is None else None,

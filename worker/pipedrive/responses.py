@@ -44,12 +44,15 @@ from worker.errors import (
     OutcomeUnknown,
     PipedriveError,
     RateLimited,
+    TooLarge,
     Unauthorized,
     Unavailable,
     WrongAddress,
 )
 from worker.pipedrive.calls import Call, scope_of
+from worker.pipedrive.models import CUSTOM_KEY
 from worker.pipedrive.redaction import clean_text, find_rejected_field, redact
+from worker.pipedrive.transport import ResponseTooLarge
 
 # How long a 429 lasts, and of which kind it is.
 #
@@ -232,9 +235,11 @@ def _client_error(
                 call.name, detail, status=status, vendor_code=vendor_code, field=field, scope=scope
             )
         case 404 | 405 | 410:
-            refers = not RECORD_KEYS.isdisjoint(written)
-            error_type = _missing(call, status, body, document, message, refers=refers)
-            return error_type(call.name, detail, status=status, vendor_code=vendor_code)
+            error_type = _missing(call, status, body, document, message, written)
+            error = error_type(call.name, detail, status=status, vendor_code=vendor_code)
+            if error_type is Gone:
+                error.field = find_rejected_field(message)
+            return error
         case _:
             return Invalid(
                 call.name,
@@ -267,22 +272,27 @@ RECORD_KEYS = frozenset({"person_id", "organization_id", "org_id", "lead_id", "d
 
 
 def _missing(
-    call: Call, status: int, body: bytes, document: Any, message: str, *, refers: bool
+    call: Call, status: int, body: bytes, document: Any, message: str, written: Collection[str]
 ) -> type[PipedriveError]:
     """Return what is missing after a 404, 405 or 410: the record, the endpoint, or Pipedrive.
 
-    `refers`: the request names a record in its parameters or its body.
+    `written` are the parameters and fields of the request.
 
     Pipedrive's API says `success: false` of a record; its gateway says `status: false` of a method
-    that it does not have. A path with an id, or a list of a record's things, is about that record.
-    A create that names one (the person of a lead, the lead of a note) may fail for want of either,
-    so only its words tell: without any of a record it is the endpoint, which costs nobody a lead.
+    that it does not have. A path with an id, or a list of a record's things, is about that record,
+    and so is an answer that complains about a field of the request. A create that names a record
+    (the person of a lead, the lead of a note) may fail for want of either, so only its words tell:
+    without any of a record it is the endpoint, which costs nobody a lead.
     """
     of_gateway = isinstance(document, dict) and "success" not in document and "status" in document
     if is_foreign(document, body) and not of_gateway:
         return WrongAddress
     if status == 405 or of_gateway or ENDPOINT_WORDS.search(message):
         return EndpointGone
+    field = find_rejected_field(message)
+    if field is not None and (field in written or CUSTOM_KEY.fullmatch(field)):
+        return Gone
+    refers = not RECORD_KEYS.isdisjoint(written)
     if "{" in call.path or (refers and not call.create):
         return Gone
     return Gone if refers and RECORD_WORDS.search(message) else EndpointGone
@@ -306,6 +316,8 @@ def connection_error(call: Call, error: Exception, *, sent_bytes: int | None) ->
     detail = clean_text(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
     if isinstance(error, NOT_SENT_ERRORS) if sent_bytes is None else sent_bytes == 0:
         return NotSent(call.name, detail)
+    if isinstance(error, ResponseTooLarge) and call.max_bytes is not None:
+        return TooLarge(call.name, detail)
     return inconclusive_error(call, detail)
 
 

@@ -8,15 +8,28 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from service.sandbox.account.search import LaggingIndex
-from service.sandbox.account.stock import CURRENCIES, USERS, StockUser, stock_labels
+from service.sandbox.account.stock import (
+    CHANNELS,
+    CURRENCIES,
+    DEAL_FIELDS,
+    PERSON_FIELDS,
+    SYNCED_FIELDS,
+    USERS,
+    StockField,
+    StockUser,
+    stock_labels,
+)
 from service.sandbox.account.store import RecordStore, RecordTable, StateFile
 from service.sandbox.api_errors import forbidden, invalid_value
 from service.sandbox.settings import SandboxSettings
 
 INACTIVE_CURRENCIES = "inactive_currencies"
+# The ids of options that are made again are above this.
+OPTION_BASE = 1000
 
 
 class Clocks(Struct, frozen=True):
@@ -71,10 +84,76 @@ class Company:
                 f"feature_capping_{tables[-1].name}s_limit",
             )
 
+    @property
+    def channels(self) -> dict[int, str]:
+        """Option id -> label; a deleted option is missing."""
+        return self._without_deleted("channel", CHANNELS) | self._recreated("channel")
+
+    @property
+    def deal_fields(self) -> dict[str, StockField]:
+        """The fields that leads and deals share, by code."""
+        channel = msgspec.structs.replace(DEAL_FIELDS["channel"], options=self.channels)
+        return self._fields(DEAL_FIELDS | {"channel": channel})
+
+    @property
+    def person_fields(self) -> dict[str, StockField]:
+        """The fields of persons, by code."""
+        return self._fields(PERSON_FIELDS | (SYNCED_FIELDS if self.settings.contact_sync else {}))
+
+    def remake_option(self, kind: str, option: int, label: str) -> None:
+        """Delete an option of a field and make it again under its label; `kind` is the field."""
+        number = OPTION_BASE + self.store.next_number("option")
+        others = {key: text for key, text in self._recreated(kind).items() if key != option}
+        recreated = {str(key): text for key, text in (others | {number: label}).items()}
+        self.store.set_value(f"recreated:{kind}", recreated)
+        self.store.set_value(f"deleted:{kind}", [*self._deleted(kind), option])
+
+    def remake_field(self, field: StockField) -> None:
+        """Delete a custom field and make it again under its name."""
+        number = self.store.next_number("field")
+        code = hashlib.sha1(f"{field.code}:{number}".encode(), usedforsecurity=False).hexdigest()
+        self.store.set_value("remade", (self.store.get_value("remade") or {}) | {field.code: code})
+
+    def is_deleted_field(self, code: str) -> bool:
+        """Whether a custom field of this code was deleted: requests that name it ignore it."""
+        return code in (self.store.get_value("remade") or {})
+
+    def deactivate_user(self, user_id: int) -> None:
+        self.store.set_value("deleted:user", [*self._deleted("user"), user_id])
+
+    def is_active(self, user_id: int) -> bool:
+        return user_id not in self._deleted("user")
+
     def require_user(self, user_id: int | None, name: str) -> None:
-        """Raise `ApiError` (400) unless the user exists; None passes."""
+        """Raise `ApiError` (400) unless the user exists and is active; None passes."""
         if user_id is not None and user_id not in {user.id for user in USERS}:
             raise invalid_value(f'"{name}" is not a user of this company')
+        if user_id is not None and not self.is_active(user_id):
+            raise invalid_value(f'"{name}" is not an active user of this company')
+
+    def _fields(self, fields: dict[str, StockField]) -> dict[str, StockField]:
+        remade = self.store.get_value("remade") or {}
+        current = {}
+        for field in fields.values():
+            code = field.code
+            while code in remade:
+                code = remade[code]
+            options = field.options
+            if field.custom and options is not None:
+                kind = f"option:{field.name}"
+                options = self._without_deleted(kind, options) | self._recreated(kind)
+            current[code] = msgspec.structs.replace(field, code=code, options=options)
+        return current
+
+    def _without_deleted(self, kind: str, options: dict[int, str]) -> dict[int, str]:
+        return {key: label for key, label in options.items() if key not in self._deleted(kind)}
+
+    def _deleted(self, kind: str) -> list[int]:
+        return list(self.store.get_value(f"deleted:{kind}") or [])
+
+    def _recreated(self, kind: str) -> dict[int, str]:
+        recreated = self.store.get_value(f"recreated:{kind}") or {}
+        return {int(key): label for key, label in recreated.items()}
 
     def require_currency(self, code: str) -> None:
         """Raise `ApiError` (400) unless the account has the currency, and it is active."""

@@ -35,7 +35,7 @@ def find_searchable_texts(values: dict[str, Any], fields: dict[str, StockField])
     return tuple(
         str(value)
         for key, value in values.items()
-        if value is not None and fields[key].kind in kinds
+        if value is not None and key in fields and fields[key].kind in kinds
     )
 
 

@@ -71,8 +71,10 @@ class LaggingIndex:
         ]
 
     def _schedule(self, kind: str, key: Any, entry: IndexEntry | None, immediately: bool) -> None:
-        due = self._clock() + (0 if immediately else self._delay)
-        self._pending.append((due, kind, key, entry))
+        if immediately:
+            self._apply(kind, key, entry)
+        else:
+            self._pending.append((self._clock() + self._delay, kind, key, entry))
 
     def _apply_due(self) -> None:
         now = self._clock()

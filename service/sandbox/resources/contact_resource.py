@@ -111,9 +111,12 @@ def parse_add_time(body: Record, company: Company) -> str:
     return format_seconds(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
-def merge_custom_fields(old: Record, body: Record, fields: dict[str, StockField]) -> Record:
+def merge_custom_fields(
+    old: Record, body: Record, fields: dict[str, StockField], company: Company
+) -> Record:
     """The custom fields after a change: null empties one, those that are not named stay."""
-    changes: Record = body.get("custom_fields", {})
+    named: Record = body.get("custom_fields", {})
+    changes = {key: value for key, value in named.items() if not company.is_deleted_field(key)}
     check_custom_fields(changes, fields)
     return old | changes
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.sandbox.account.company import Company, OperationResult, format_seconds
 from service.sandbox.account.field_values import CUSTOM_FIELD_KEY
-from service.sandbox.account.stock import DEAL_FIELDS, DEFAULT_CURRENCY
+from service.sandbox.account.stock import DEFAULT_CURRENCY
 from service.sandbox.api_errors import OBJECT_NOT_FOUND, ApiError, invalid_value, not_found
 from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources.contact_resource import (
@@ -42,11 +42,13 @@ def update_deal(call: ValidCall, company: Company) -> OperationResult:
     if (status := body.get("status", deal["status"])) not in STATUSES:
         raise invalid_value(f'"status" must be one of [{", ".join(STATUSES)}]')
     company.require_user(body.get("owner_id"), "owner_id")
-    check_labels(body, DEAL_FIELDS["label_ids"].options or {})
+    check_labels(body, company.deal_fields["label_ids"].options or {})
     company.require_currency(body.get("currency") or deal["currency"])
     now = format_seconds(company.now())
     changed = deal | body | {"update_time": now}
-    changed["custom_fields"] = merge_custom_fields(deal["custom_fields"], body, DEAL_FIELDS)
+    changed["custom_fields"] = merge_custom_fields(
+        deal["custom_fields"], body, company.deal_fields, company
+    )
     if status != deal["status"]:
         changed |= {"close_time": None, "won_time": None, "lost_time": None}
         if status != "open":
@@ -76,14 +78,21 @@ def convert_lead(call: ValidCall, company: Company) -> OperationResult:
     lead = store.leads.get(call.path["id"].lower())
     if lead is None:
         raise ApiError(404, "Entity was not found", info=OBJECT_NOT_FOUND)
-    deal = store.deals.put(_build_deal(lead, call.body, company))
+    deal = turn_into_deal(lead, call.body, company)
+    key = company.new_uuid("conversion")
+    store.conversions.put({"id": key, "lead_id": lead["id"], "deal_id": deal["id"]})
+    return OperationResult({"conversion_id": key}, None)
+
+
+def turn_into_deal(lead: Record, body: Record, company: Company) -> Record:
+    """Replace a lead by a deal, which gets its notes."""
+    store = company.store
+    deal = store.deals.put(_build_deal(lead, body, company))
     store.leads.remove(lead["id"])
     company.index.remove("lead", lead["id"])
     for note in store.notes.find_by("lead_id", lead["id"]):
         store.notes.put(note | {"lead_id": None, "deal_id": deal["id"]})
-    key = company.new_uuid("conversion")
-    store.conversions.put({"id": key, "lead_id": lead["id"], "deal_id": deal["id"]})
-    return OperationResult({"conversion_id": key}, None)
+    return deal
 
 
 def get_conversion(call: ValidCall, company: Company) -> OperationResult:

@@ -5,13 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.sandbox.account.company import Company, OperationResult
-from service.sandbox.account.stock import (
-    CREATED_AT,
-    DEAL_FIELDS,
-    PERSON_FIELDS,
-    SYNCED_FIELDS,
-    StockField,
-)
+from service.sandbox.account.stock import CREATED_AT, StockField
 from service.sandbox.api_errors import not_found
 from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources.paging import page_by_cursor, page_by_start
@@ -31,33 +25,29 @@ OPTIONAL_PARTS: Record = {
 }
 
 
-def list_deal_fields(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001 - every operation has this signature
+def list_deal_fields(call: ValidCall, company: Company) -> OperationResult:
     """All fields that deals and leads share."""
-    return _list_fields(call, DEAL_FIELDS)
+    return _list_fields(call, company.deal_fields)
 
 
-def get_deal_field(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
+def get_deal_field(call: ValidCall, company: Company) -> OperationResult:
     """One field of deals by its code, including `channel`."""
-    return _find_field(call, DEAL_FIELDS)
+    return _find_field(call, company.deal_fields)
 
 
 def list_person_fields(call: ValidCall, company: Company) -> OperationResult:
     """All fields of persons, with those of contact sync where it is on."""
-    return _list_fields(call, _person_fields(company))
+    return _list_fields(call, company.person_fields)
 
 
 def get_person_field(call: ValidCall, company: Company) -> OperationResult:
     """One field of persons by its code."""
-    return _find_field(call, _person_fields(company))
+    return _find_field(call, company.person_fields)
 
 
-def _person_fields(company: Company) -> dict[str, StockField]:
-    return PERSON_FIELDS | (SYNCED_FIELDS if company.settings.contact_sync else {})
-
-
-def list_lead_fields(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
+def list_lead_fields(call: ValidCall, company: Company) -> OperationResult:
     """The fields of leads, in the shape of v1."""
-    fields = [field for field in DEAL_FIELDS.values() if field.code not in NOT_OF_LEADS]
+    fields = [field for field in company.deal_fields.values() if field.code not in NOT_OF_LEADS]
     page, about = page_by_start(
         [_describe_v1(number, field) for number, field in enumerate(fields, 1)], call.query
     )

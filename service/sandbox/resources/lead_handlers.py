@@ -11,7 +11,7 @@ from service.sandbox.account.field_values import (
     find_searchable_texts,
     split_custom_fields,
 )
-from service.sandbox.account.stock import CHANNELS, DEAL_FIELDS, SOURCES
+from service.sandbox.account.stock import SOURCES
 from service.sandbox.api_errors import invalid_value
 from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources.paging import (
@@ -55,7 +55,7 @@ def get_lead(call: ValidCall, company: Company) -> OperationResult:
 
 def add_lead(call: ValidCall, company: Company) -> OperationResult:
     """Create a lead (201). Nothing is idempotent: the same body twice makes two leads."""
-    named, custom = _split_body(call.body)
+    named, custom = _split_body(call.body, company)
     _check_references(named, custom, company)
     if named.get("person_id") is None and named.get("organization_id") is None:
         raise invalid_value(NO_CONTACT)
@@ -84,7 +84,7 @@ def add_lead(call: ValidCall, company: Company) -> OperationResult:
 def update_lead(call: ValidCall, company: Company) -> OperationResult:
     """Change the fields that the body names; `label_ids` replaces the whole list."""
     lead = _find_lead(call, company)
-    named, custom = _split_body(call.body)
+    named, custom = _split_body(call.body, company)
     if lead["is_archived"] and named != {"is_archived": False}:
         raise invalid_value("Archived leads cannot be edited")
     _check_references(named, custom, company)
@@ -125,7 +125,7 @@ def index_lead(lead: Record, company: Company, *, immediately: bool = False) -> 
     texts = {
         "title": (lead["title"],),
         "notes": notes,
-        "custom_fields": find_searchable_texts(custom, DEAL_FIELDS),
+        "custom_fields": find_searchable_texts(custom, company.deal_fields),
     }
     person = store.persons.get(lead["person_id"])
     organization = store.organizations.get(lead["organization_id"])
@@ -189,15 +189,16 @@ def _check_references(named: Record, custom: Record, company: Company) -> None:
     for key in named.get("label_ids", []):
         if store.labels.get(key) is None:
             raise invalid_value('"label_ids" holds the id of a label that does not exist')
-    if (channel := named.get("channel")) is not None and channel not in CHANNELS:
+    if (channel := named.get("channel")) is not None and channel not in company.channels:
         raise invalid_value('"channel" must be one of the channels of this company')
     if value := named.get("value"):
         company.require_currency(value["currency"])
-    check_custom_fields(custom, DEAL_FIELDS)
+    check_custom_fields(custom, company.deal_fields)
 
 
-def _split_body(body: Record) -> tuple[Record, Record]:
+def _split_body(body: Record, company: Company) -> tuple[Record, Record]:
     named, custom = split_custom_fields(body)
+    custom = {key: value for key, value in custom.items() if not company.is_deleted_field(key)}
     if "label_ids" in named:
         named["label_ids"] = list(dict.fromkeys(key.lower() for key in named["label_ids"]))
     return named, custom
@@ -242,12 +243,17 @@ def update_label(call: ValidCall, company: Company) -> OperationResult:
 def delete_label(call: ValidCall, company: Company) -> OperationResult:
     """Delete a label and take it off every lead."""
     label = _find_label(call, company)
+    remove_label(label, company)
+    return OperationResult({"id": label["id"]})
+
+
+def remove_label(label: Record, company: Company) -> None:
+    """Delete a label and take it off every lead."""
     company.store.labels.remove(label["id"])
     for lead in [lead for lead in company.store.leads if label["id"] in lead["label_ids"]]:
         company.store.leads.put(
             lead | {"label_ids": [key for key in lead["label_ids"] if key != label["id"]]}
         )
-    return OperationResult({"id": label["id"]})
 
 
 def list_sources(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001

@@ -58,7 +58,7 @@ def index_organization(
 def _change(organization: Record, body: Record, company: Company) -> Record:
     company.require_user(body.get("owner_id"), "owner_id")
     check_labels(body, ORGANIZATION_LABELS)
-    custom = merge_custom_fields(organization["custom_fields"], body, {})
+    custom = merge_custom_fields(organization["custom_fields"], body, {}, company)
     return organization | body | {"custom_fields": custom, "add_time": organization["add_time"]}
 
 

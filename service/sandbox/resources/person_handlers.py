@@ -6,7 +6,7 @@ from typing import Any
 
 from service.sandbox.account.company import Company, OperationResult
 from service.sandbox.account.field_values import find_searchable_texts
-from service.sandbox.account.stock import PERSON_FIELDS, SYNCED_FIELDS
+from service.sandbox.account.stock import SYNCED_FIELDS
 from service.sandbox.api_errors import forbidden, invalid_value
 from service.sandbox.request_validation import ValidCall
 from service.sandbox.resources.contact_resource import (
@@ -72,7 +72,7 @@ def index_person(person: Record, company: Company, *, immediately: bool = False)
     """Put a person into the search index as it is now."""
     emails = tuple(email["value"] for email in person["emails"])
     phones = tuple(phone["value"] for phone in person["phones"])
-    custom = find_searchable_texts(person["custom_fields"], PERSON_FIELDS)
+    custom = find_searchable_texts(person["custom_fields"], company.person_fields)
     texts = {"name": (person["name"],), "email": emails, "phone": phones, "custom_fields": custom}
     organization = company.store.organizations.get(person["org_id"])
     item = {
@@ -102,8 +102,8 @@ def _change(person: Record, body: Record, company: Company) -> Record:
     company.require_user(body.get("owner_id"), "owner_id")
     if "org_id" in body:
         company.store.organizations.require(body["org_id"], "Organization")
-    check_labels(body, PERSON_FIELDS["label_ids"].options or {})
-    custom = merge_custom_fields(person["custom_fields"], body, PERSON_FIELDS)
+    check_labels(body, company.person_fields["label_ids"].options or {})
+    custom = merge_custom_fields(person["custom_fields"], body, company.person_fields, company)
     changed = person | body | {"custom_fields": custom}
     for kind in ("emails", "phones"):
         changed[kind] = _complete_channels(changed[kind])

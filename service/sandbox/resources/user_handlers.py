@@ -17,12 +17,12 @@ from service.sandbox.account.stock import (
 from service.sandbox.request_validation import ValidCall
 
 
-def list_users(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001 - every operation has this signature
-    """All users of the company."""
-    return OperationResult([_describe_user(user, call.user_id) for user in USERS])
+def list_users(call: ValidCall, company: Company) -> OperationResult:
+    """All users of the company, also those who were deactivated."""
+    return OperationResult([_describe_user(user, call.user_id, company) for user in USERS])
 
 
-def get_me(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG001
+def get_me(call: ValidCall, company: Company) -> OperationResult:
     """The user whose credentials the call carries, with the company."""
     company_details = {
         "company_id": COMPANY_ID,
@@ -32,7 +32,9 @@ def get_me(call: ValidCall, company: Company) -> OperationResult:  # noqa: ARG00
         "company_industry": "Software",
         "language": {"language_code": "en", "country_code": "US"},
     }
-    return OperationResult(_describe_user(find_user(call.user_id), call.user_id) | company_details)
+    return OperationResult(
+        _describe_user(find_user(call.user_id), call.user_id, company) | company_details
+    )
 
 
 def list_currencies(call: ValidCall, company: Company) -> OperationResult:
@@ -55,7 +57,7 @@ def list_currencies(call: ValidCall, company: Company) -> OperationResult:
     )
 
 
-def _describe_user(user: StockUser, me: int) -> dict[str, Any]:
+def _describe_user(user: StockUser, me: int, company: Company) -> dict[str, Any]:
     access = [
         {"app": app, "admin": user.admin, "permission_set_id": f"{app}-set"}
         for app in ("sales", "global")
@@ -74,7 +76,7 @@ def _describe_user(user: StockUser, me: int) -> dict[str, Any]:
         "modified": None,
         "has_created_company": user.admin,
         "access": access,
-        "active_flag": True,
+        "active_flag": company.is_active(user.id),
         "timezone_name": "Europe/Tallinn",
         "timezone_offset": "+02:00",
         "role_id": 1,

@@ -37,7 +37,7 @@ end
 if to == 'discarded' then redis.call('HSET', record(id), 'discarded_from', state) end
 if to == 'queued' then
   redis.call('HSET', record(id), 'attempts', 0, 'crashes', 0, 'replayed', 1, 'precedence', K.backfill)
-  redis.call('HDEL', record(id), 'cause', 'next_at', 'reason', 'first_attempt_at', 'forgotten')
+  redis.call('HDEL', record(id), 'cause', 'next_at', 'reason', 'first_attempt_at', 'refused')
   remember_duplicates(id, nil)
 else
   remember_duplicates(id, K.duplicate_key_seconds)
