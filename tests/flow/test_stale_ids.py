@@ -250,6 +250,25 @@ def test_a_person_who_is_refused_is_resolved_afresh(
     assert account.tokens() - spent == 10
 
 
+def test_a_person_known_by_e_mail_and_phone_is_forgotten_by_both(
+    pipeline: Pipeline, account: Account
+) -> None:
+    """Whom a source finds by e-mail or phone is resolved afresh by both, and remembered by both."""
+    pipeline.settings(existing="new", match=["email", "phone"])
+    contact = {"email": "ada@example.com", "phone": "+4917112345678"}
+    first = accept_and_settle(pipeline, **contact)
+    account.fault({"operation": "leads.add", "count": 1}, meanwhile("merge-person", 400))
+    record = accept_and_settle(pipeline, **contact)
+    assert record.state is State.DELIVERED, record.cause
+    [person] = account.persons
+    assert record.person_id == person["id"] != first.person_id
+    searches = len(account.calls("persons.search"))
+    for fields in ({"email": "ada@example.com"}, {"email": None, "phone": "+4917112345678"}):
+        assert accept_and_settle(pipeline, **fields).person_id == person["id"]
+    assert len(account.calls("persons.search")) <= searches + 1
+    assert len(account.persons) == 1
+
+
 def test_a_person_who_was_refused_for_no_reason_is_not_made_twice(
     pipeline: Pipeline, account: Account
 ) -> None:
