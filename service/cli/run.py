@@ -76,7 +76,9 @@ class _SandboxCommand(click.Command):
         from service.sandbox.fault_effects import describe_faults
 
         with formatter.section("Faults"):
-            formatter.write_dl([(name, preset.text) for name, preset in PRESETS.items()])
+            width = max(map(len, PRESETS))
+            for name, preset in PRESETS.items():
+                formatter.write(f"  {name:{width}}  {preset.text}\n")
         with formatter.section("Effects of your own faults"):
             formatter.write_text(
                 "POST one to /_sandbox/faults, DELETE there to end all:"

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Protocol, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from service.sandbox.account_changes import CHANGES, Change
 from service.sandbox.caller_connection import CallerConnection, Headers
+from service.sandbox.resources.account_changes import CHANGES, Change
 
 Seconds = Annotated[float, Meta(ge=0, le=3600)]
 Bytes = Annotated[int, Meta(ge=0, le=1_000_000_000)]

@@ -10,7 +10,6 @@ import msgspec
 from litestar.types import HTTPScope, Receive, Send
 
 from service.sandbox.account.company import Company
-from service.sandbox.account_changes import Change, change_account
 from service.sandbox.api_errors import ApiError, GatewayError
 from service.sandbox.api_operations import Operation, Route, RoutingTable
 from service.sandbox.call_limits import CallLimits
@@ -20,6 +19,7 @@ from service.sandbox.credentials import Caller, Credentials
 from service.sandbox.fault_effects import SandboxResponse
 from service.sandbox.faults import Faults
 from service.sandbox.request_validation import parse_query, request_validators
+from service.sandbox.resources.account_changes import Change, change_account
 from service.sandbox.resources.handlers import HANDLERS
 
 MAX_BODY_BYTES = 1_048_576

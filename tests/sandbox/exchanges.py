@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from service.sandbox.account.stock import custom_key, label_id
-from service.sandbox.account_changes import CHANGES
 from service.sandbox.api_operations import Route, RoutingTable, read_operations
+from service.sandbox.resources.account_changes import CHANGES
 from tests.sandbox.account import NOBODY, ManualClock, add_lead, add_person, data
 
 

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from service.cli.main import main
 from service.sandbox.account.stock import custom_key, label_id
-from service.sandbox.account_changes import CHANGES
 from service.sandbox.fault_effects import describe_faults
 from service.sandbox.fault_presets import PRESETS
+from service.sandbox.resources.account_changes import CHANGES
 from service.sandbox.settings import SandboxSettings
 from tests.polling import eventually
 from tests.sandbox.account import TOKEN, ManualClock, add_lead, add_person, data
