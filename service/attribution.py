@@ -27,6 +27,8 @@ LEAD_STATES = (State.QUEUED, State.DELIVERING, State.WAITING, State.DELIVERED, S
 # Campaigns of one source that are counted separately: strangers choose their names.
 MAX_CAMPAIGNS = 1_000
 OTHERS = "(others)"
+# In tables, for what a lead does not have.
+NONE = "(none)"
 
 
 class OutcomeCounts(Struct, frozen=True, kw_only=True):
@@ -45,10 +47,11 @@ class OutcomeCounts(Struct, frozen=True, kw_only=True):
 
 
 class CampaignItem(Struct, frozen=True, kw_only=True):
-    """The leads of one source, campaign and channel; `campaign` and `channel` may be none.
+    """The leads of one source, campaign and channel; `campaign` and `channel` may be None.
 
     `received` counts submissions that are leads; `delivered` those in Pipedrive, also those that
-    labelled another's lead, of which there is no outcome. The rest counts those that carry it.
+    labelled another's lead and have no outcome. `with_…` counts those that carry it;
+    `with_first_touch` is 0, because first touches are not recorded.
     """
 
     source: str
@@ -114,6 +117,12 @@ def add_values(values: Iterable[Mapping[str, float]]) -> dict[str, float]:
             # A sum of floats would end in 0.30000000000000004.
             sums[currency] = sums.get(currency, Decimal(0)) + Decimal(str(amount))
     return {currency: float(total) for currency, total in sorted(sums.items())}
+
+
+def format_won_value(items: Iterable[CampaignItem]) -> str:
+    """The won value of all items, by currency: `48,500.00 EUR, 1,200.00 USD`."""
+    values = add_values(item.outcomes.won_value for item in items)
+    return ", ".join(f"{amount:,.2f} {currency}" for currency, amount in values.items())
 
 
 def read_campaigns(

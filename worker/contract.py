@@ -18,6 +18,10 @@ from msgspec import Struct, field
 VERSION = 1
 
 
+# The id of a submission, in a regular expression: a ULID of 26 characters.
+SUBMISSION_ID_PATTERN = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
+
+
 class State(StrEnum):
     """Where a submission is. The words are the same in code, API, console, logs and docs."""
 

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them (`90s`, `256KiB`), times, and time zones."""
+"""Durations and sizes as people write them (`90s`, `256KiB`), numbers, times and time zones."""
 
 from __future__ import annotations
 
@@ -87,15 +87,20 @@ def parse_unix_time(text: str) -> float | None:
     return number / 1000 if number > MAX_UNIX_SECONDS else number
 
 
+def int_if_whole(number: float) -> int | float:
+    """The number as Pipedrive and people write it: 500, not 500.0."""
+    return int(number) if float(number).is_integer() else number
+
+
 def parse_time_zone(name: str, offset: str) -> tzinfo | None:
     """The time zone of a name (`Europe/Berlin`), else of its present offset (`+01:00`), else None.
 
     The offset stands in where the machine has no tz database, as in some slim images. It is read
-    anew every hour, so it is wrong at most for an hour after a change to or from summer time.
+    anew every hour, so it is wrong for an hour at most after a change to or from summer time.
     """
     try:
         return ZoneInfo(name)
-    # A key that is no file, or none of a time zone: "", "Europe", "../x".
+    # A name of no file, or of one that is no time zone: "", "Europe", "../x".
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass
     try:

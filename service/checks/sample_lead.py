@@ -1,7 +1,7 @@
-"""`leadline check --send-test`: one lead of a test person, made, labelled, read and deleted.
+"""`leadline check --send-test`: creates, labels, reads and deletes one lead of a test person.
 
-Each call is one finding that says what it cost, or why it failed. Whatever was made is deleted
-again, also after a failure; what cannot be deleted is named.
+Each step is a finding that says what it cost, or why it failed. Whatever was created is deleted,
+even after a failure; what cannot be deleted is named.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SUBJECT = "test lead"
 NAME = "Leadline test"
 # `.example` is reserved, so nobody gets mail there.
 EMAIL = "test@leadline.example"
-# What is made carries this mark, so that people and reports can tell it from a lead.
+# Marks what is created, so that people can tell it from a real lead.
 ORIGIN_PREFIX = "leadline-test:"
 
-# Deleting is tried this often, because what is left would have to be deleted by hand.
+# Deleting is tried several times, because somebody would have to delete by hand what is left.
 DELETE_TRIES = 3
 DELETE_PAUSE_SECONDS = 1.0
 # How much earlier than ours Pipedrive's clock may say that a person was added.
@@ -33,9 +33,9 @@ CLOCK_SKEW_SECONDS = 120.0
 
 
 class SampleLead:
-    """Sends one test lead. `reports` is where the client puts each call that it makes.
+    """Sends one test lead. The client adds each call that it makes to `reports`.
 
-    `token` tells this test from others; `clock` returns Unix seconds, `pause` sleeps.
+    `token` distinguishes this test from others; `clock` returns Unix seconds, `pause` sleeps.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class SampleLead:
         self._findings: list[Finding] = []
 
     def send(self) -> Iterator[Finding]:
-        """Yield the findings; the first step that fails ends the test, and the rest is deleted."""
+        """Yield the findings. The first step that fails ends the test; what exists is deleted."""
         try:
-            self._make_and_read()
+            self._create_and_read()
         except LeadlineError as error:
             if isinstance(error, OutcomeUnknown):
-                self._find_what_was_made()
+                self._find_created()
         finally:
             self._delete()
         yield from self._findings
         cost, count = sum(report.cost for report in self._reports), len(self._reports)
         yield ok(SUBJECT, f"{count} calls, {cost} tokens")
 
-    def _make_and_read(self) -> None:
+    def _create_and_read(self) -> None:
         client = self._client
         person = self._step(
             "create a person",
@@ -122,8 +122,8 @@ class SampleLead:
         self._findings.append(ok(SUBJECT, f"{what}: allowed, {price}"))
         return answer
 
-    def _find_what_was_made(self) -> None:
-        """Look for what a create without an answer may have made; what fails here is said later."""
+    def _find_created(self) -> None:
+        """Look for what a create without an answer may have created; a failure is a finding."""
         client = self._client
         try:
             if self._person_id is None:
@@ -146,7 +146,7 @@ class SampleLead:
                     None,
                 )
         except LeadlineError as error:
-            message = f"look for what may have been made: {error}; search for {self._email!r}"
+            message = f"look for what may have been created: {error}; search for {self._email!r}"
             self._findings.append(fail(SUBJECT, message))
 
     def _delete(self) -> None:

@@ -7,7 +7,13 @@ from datetime import UTC
 
 import click
 
-from service.attribution import LEAD_STATES, CampaignItem, add_values, read_campaigns
+from service.attribution import (
+    LEAD_STATES,
+    NONE,
+    CampaignItem,
+    format_won_value,
+    read_campaigns,
+)
 from service.cli import output, setup
 from service.cli.output import count_progress, print_table, printable
 from service.cli.pipedrive_client import (
@@ -18,7 +24,6 @@ from service.cli.pipedrive_client import (
 )
 from service.cli.queries import since_option
 from service.reports.attribution import (
-    NONE,
     AttributionCounter,
     AttributionCounts,
     AttributionReport,
@@ -49,7 +54,7 @@ COLUMNS = ["leads", "channel", "channel_id", "UTM", "click id", "all three"]
 @click.option(
     "--outcomes", is_flag=True, help="Show what became of the leads in Pipedrive, as last read."
 )
-@click.option("--refresh", is_flag=True, help="The same, but read Pipedrive now.")
+@click.option("--refresh", is_flag=True, help="Like --outcomes, but read Pipedrive now.")
 @output.json_option
 def attribution(
     source: str | None, since: float, outcomes: bool, refresh: bool, as_json: bool
@@ -57,14 +62,14 @@ def attribution(
     """Count the leads that carry channel, campaign and click id.
 
     Counts stored leads by source and campaign, and shows what no rule matched, under the current
-    source file. With --outcomes, it shows how many of them are open, archived, converted, won and
-    lost in Pipedrive, where they are read every night. Shows no personal data.
+    source file. With --outcomes, shows how many of them are open, archived, converted, won and lost
+    in Pipedrive; workers read that every night. Shows no personal data.
     """
     outcomes = outcomes or refresh
     settings = setup.load_settings(Settings.for_all if outcomes else Settings.for_service)
     mappings = build_lead_mappings(setup.read_source_file(source_file(settings)))
     with setup.open_ledger(settings) as ledger:
-        if refresh or (outcomes and _is_never_read(settings, ledger)):
+        if refresh or (outcomes and _was_never_read(settings, ledger)):
             _read_outcomes(settings, ledger, mappings)
         if not (outcomes or as_json):
             _print(_count(ledger, mappings, source, since))
@@ -81,7 +86,7 @@ def attribution(
         output.print_json({"items": items})
     else:
         print_table(OUTCOME_COLUMNS, _outcome_rows(items), empty="no leads match")
-    # Beside the JSON, because its shape is fixed.
+    # Not in the JSON, whose shape is fixed.
     if outcomes:
         click.echo(_describe_read(last), err=as_json)
 
@@ -99,8 +104,8 @@ def _count(
     return counter.report()
 
 
-def _is_never_read(settings: Settings, ledger: Ledger) -> bool:
-    """Whether this is the first question about outcomes, and can be answered here."""
+def _was_never_read(settings: Settings, ledger: Ledger) -> bool:
+    """Whether nobody has read outcomes yet, and this command can."""
     return settings.has_credentials and last_outcome_read(ledger.redis) is None
 
 
@@ -145,14 +150,12 @@ def _outcome_cells(items: Sequence[CampaignItem]) -> list[str]:
         sum(item.delivered for item in items),
         *(sum(getattr(each, kind) for each in outcomes) for kind in OUTCOME_KINDS),
     ]
-    values = add_values(each.won_value for each in outcomes)
-    value = ", ".join(f"{amount:,.2f} {currency}" for currency, amount in values.items())
-    return [*(f"{count:,}" for count in counts), value]
+    return [*(f"{count:,}" for count in counts), format_won_value(items)]
 
 
 def _describe_read(last: OutcomeRead | None) -> str:
     if last is None:
-        return "outcomes were never read: workers read them at night, and --refresh does so now"
+        return "outcomes were never read: workers read them at night, and --refresh reads them now"
     return (
         f"outcomes as of {format_iso(last.at)}, read with {output.plural(last.calls, 'call')} for"
         f" {output.plural(last.tokens, 'token')}; --refresh reads them now"

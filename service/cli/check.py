@@ -51,7 +51,7 @@ REDIS_TIMEOUT_SECONDS = 3.0
 @click.option(
     "--send-test",
     is_flag=True,
-    help="Also make, label, read and delete one lead of a test person in Pipedrive.",
+    help="Also create, label, read and delete one lead of a test person in Pipedrive.",
 )
 @click.option(
     "--settings",
@@ -67,7 +67,7 @@ def check(offline: bool, send_test: bool, only_settings: bool, as_json: bool) ->
     Exit code 1 if anything fails.
     """
     if send_test and offline:
-        raise click.UsageError("--send-test needs the network: leave --offline out")
+        raise click.UsageError("--send-test needs the network: leave out --offline")
     if only_settings:
         _print_settings(as_json)
         return

@@ -17,6 +17,7 @@ from service.cli.pipedrive_client import build_lookup, open_client
 from worker.lead.fields import LEAD_FIELDS, LeadFieldKind
 from worker.pipedrive.metadata import MetadataKind, MetadataLookup
 from worker.pipedrive.models import PipedriveLead
+from worker.units import int_if_whole
 
 # The fields of a lead as options, and the request body. Names are accepted where Pipedrive wants
 # ids.
@@ -24,7 +25,7 @@ from worker.pipedrive.models import PipedriveLead
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-# Fields of a lead that no setting writes.
+# Fields of a lead besides `LEAD_FIELDS`.
 OTHER_FIELDS = ("person_id", "organization_id", "was_seen", "is_archived")
 
 _OPTIONS = (
@@ -145,7 +146,7 @@ def _parse_value(amount: str | None, currency: str | None) -> dict[str, Any] | N
         raise click.BadParameter(
             f"expected a number such as 1200.50, got {amount!r}", param_hint="--value"
         )
-    return {"amount": int(number) if number.is_integer() else number, "currency": currency.upper()}
+    return {"amount": int_if_whole(number), "currency": currency.upper()}
 
 
 def _parse_custom(lookup: MetadataLookup, pair: str) -> dict[str, Any]:

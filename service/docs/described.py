@@ -6,13 +6,14 @@ from typing import Any
 
 from service.web.openapi import describe_problems, group_by_status, problem_example
 from service.web.problems import MEDIA_TYPE, PROBLEM_KINDS
+from worker.contract import SUBMISSION_ID_PATTERN
 
 Json = dict[str, Any]
 
 TEXT: Json = {"type": "string"}
 OPTIONAL_TEXT: Json = {"type": ["string", "null"]}
 TIME: Json = {"type": "string", "format": "date-time"}
-ULID: Json = TEXT | {"pattern": "^[0-7][0-9A-HJKMNP-TV-Z]{25}$", "description": "A ULID."}
+ULID: Json = TEXT | {"pattern": f"^{SUBMISSION_ID_PATTERN}$", "description": "A ULID."}
 
 
 def object_schema(properties: Json) -> Json:

@@ -12,14 +12,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from service.attribution import OTHERS, bounded_key
+from service.attribution import NONE, OTHERS, bounded_key
 from worker.contract import Lead
 from worker.lead.attribution import LeadAttribution, inspect_lead, public_name
 from worker.lead.settings import LeadMapping
 from worker.ledger import Record
-
-# In tables, for what a lead does not have.
-NONE = "(none)"
 
 
 class AttributionCounts(Struct):

@@ -127,7 +127,7 @@ def _answer_body(
 
 
 def _refuse(setting: str, path: str) -> NormalizationResult:
-    """What is said of a challenge from which no answer can be made: it must not pass for a lead."""
+    """Refuse a challenge that lacks a value for its answer: it must not be taken for a lead."""
     return NormalizationResult(
         outcome=Outcome.UNREADABLE,
         status=400,

@@ -15,8 +15,9 @@ from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message, Scope
 from ulid import ULID
 
+from worker.contract import SUBMISSION_ID_PATTERN
+
 HEADER = "X-Request-Id"
-SUBMISSION_ID_PATTERN = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
 _SUBMISSION_ID = re.compile(SUBMISSION_ID_PATTERN, re.ASCII)
 _USABLE = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SLOT = "leadline.request_id"

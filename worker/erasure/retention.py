@@ -48,7 +48,7 @@ class RetentionSweep:
     """For one worker process; processes take turns.
 
     `retention_seconds` is by state; None keeps content for ever. `before_erasing` gets the ids of
-    delivered submissions whose content is about to go. Both the ledger's clock and the
+    delivered submissions whose content is about to be erased. Both the ledger's clock and the
     process's own `clock` must agree that the time is over: erasing cannot be undone, and a Redis
     clock that was set ahead must not erase anything early.
     """

@@ -17,8 +17,8 @@ NOT_CONFIGURED = "not in the source file"
 class LeadAttribution(Struct, frozen=True, kw_only=True):
     """What one lead carries, under the source file's present rules.
 
-    `campaign` is None for a lead without one, `channel` for one that no rule and no source gives
-    one. `channel_id`, `utm`, `click_id`: whether it has any. `rule` counts from 0; None: none
+    `campaign` is None for a lead without one, `channel` where neither a rule nor the source sets
+    one. `channel_id`, `utm` and `click_id` say whether it has any. `rule` counts from 0; None: none
     matched, or there are none. `fault` says why the rules cannot be applied.
     """
 
@@ -64,7 +64,7 @@ def inspect_lead(
 
 
 def public_name(text: str | None) -> str | None:
-    """A campaign's name, without the e-mail address that a careless link may hold."""
+    """A campaign's name; an e-mail address, which a careless link may hold, is replaced."""
     if not text or not text.strip():
         return None
     return "(an address)" if "@" in text else " ".join(text.split())[:MAX_NAME_CHARS]

@@ -4,13 +4,13 @@ A text that can be read in two ways is not read at all, because a wrong date is 
 one. What decides:
 
 1. Four digits in front are the year: `2026-12-24`, `2026/12/24`, `20261224`.
-2. With points the day comes first: `24.12.2026`.
+2. With dots the day comes first: `24.12.2026`.
 3. Otherwise the country decides, where it has one order: `03/04/2027` is the 4th of March in the
    United States and the 3rd of April in Germany.
 4. Otherwise there must be only one date that it can be: `12/24/2026`.
 
 Two digits are a year from 1940 to 2039. A year in another calendar (1405, 2569) is out of range,
-and so is the serial number of a spreadsheet: 46380 may be anything else. A weekday must be that of
+and so is the serial number of a spreadsheet: 46380 could be anything. A weekday must be that of
 the date.
 """
 
@@ -28,7 +28,7 @@ from worker.lead.typed_text import fold_letters, normalize_typed
 MAX_CHARS = 120
 YEARS = range(1900, 2200)
 FIRST_SHORT_YEAR = 1940
-# Places at which a range may be split; two dates with dashes, and one between them, have five.
+# Places at which a range may be split; two dates with dashes, and a dash between them, have five.
 MAX_SPLITS = 10
 MAX_OFFSET = timedelta(hours=14)
 
@@ -128,7 +128,7 @@ _TIME_AFTER_DAY = re.compile(r"(?<=[日일])(?=\d|[午上下오])")
 # `T` between a date and a time, and the end of the time that people write after it.
 _ISO_DATETIME = re.compile(r"(\d{4}-?\d{2}-?\d{2})t(\d.*)")
 
-# What "12 in the morning" means depends on the language, but not for those of the first line.
+# "12 in the morning" depends on the language, unless it is said as in the first line.
 _AM, _PM = r"a\.?\s?m\b\.?|午前|上午|오전", r"p\.?\s?m\b\.?|午後|下午|오후"
 _MORNING = (
     "morgens|fruh|vormittags|du matin|de la manana|del mattino|di mattina|da manha|'?s ochtends"

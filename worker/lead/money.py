@@ -1,6 +1,6 @@
 """Money as people type it into forms: `1.200,50 €`, `USD 1,200.50`, `1'200.-`, `2,5 Mio. €`, `10k`.
 
-A range, a limit, a rate and an estimate (`5-10k`, `up to 500`, `500 a month`, `about 500`) are no
+A range, a limit, a rate and an estimate (`5-10k`, `up to 500`, `500 a month`, `about 500`) are not
 amounts and are not read.
 """
 
@@ -26,8 +26,8 @@ CURRENCIES = frozenset(
     """.split()  # noqa: SIM905 -- 160 quoted codes are no easier to check
 )
 THREE_DECIMAL_CURRENCIES = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-# Signs and words, without accents and case. One that several currencies share stands here for the
-# one it means by itself, if there is such a one.
+# Signs and words, without accents and case. One that several currencies share stands under the
+# currency that it means by itself, if it means one.
 _SIGNS = {
     "EUR": "€; euro; euros",
     "USD": "$; us$; usd$; dollar; dollars; dolar; dolares; dollari; us dollar; us dollars; $ us",
@@ -286,7 +286,7 @@ def _parse_number(digits: str, *, three_decimals: bool) -> Decimal | None:
     2. If both `.` and `,` occur, the last one is the decimal mark and the other groups digits.
     3. If only one of them occurs, several times, it groups digits.
     4. A single mark before exactly three digits groups digits (`1.200`), unless the number starts
-       with 0, or the currency has three decimals and the mark is a point (`12.500` dinars).
+       with 0, or the currency has three decimals and the mark is a dot (`12.500` dinars).
     5. Any other single mark is the decimal mark.
     """
     marks = [mark for mark in digits if mark in ".,"]

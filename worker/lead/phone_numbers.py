@@ -7,11 +7,12 @@ without a country code is read as one of the country that the other names.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import NamedTuple
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat
+
+from worker.lead.typed_text import to_ascii_digits
 
 MAX_EXTENSION_CHARS = 40
 # The longest text that is read as a number.
@@ -28,7 +29,7 @@ _FOREIGN_PREFIX = re.compile(r"^\s*\(?\s*(?:\+|00(?=\s*[1-9]))")
 class _Number(NamedTuple):
     """A number's digits without trunk zero; `code` is the country's calling code, if it names one.
 
-    For a number without one, `digits` are all that was typed but leading zeros.
+    For a number without one, `digits` are all that was typed, except leading zeros.
     """
 
     code: int | None
@@ -104,10 +105,8 @@ def _is_dialled(written: str, number: _Number, full: _Number) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return the text with the digits, blanks and signs of ASCII, and without `tel:`."""
-    text = unicodedata.normalize("NFKC", text[:MAX_PHONE_TEXT_CHARS]).strip()
-    if not text.isascii():
-        text = "".join(str(unicodedata.digit(sign, sign)) for sign in text)
+    """Return the text with the digits, blanks and dashes of ASCII, and without `tel:`."""
+    text = to_ascii_digits(text[:MAX_PHONE_TEXT_CHARS]).strip()
     return re.sub(r"^tel:", "", text, flags=re.IGNORECASE)
 
 

@@ -1,8 +1,8 @@
 """Plans what to write to Pipedrive for a lead, by its source's settings.
 
-Pure and offline: names are not resolved to ids yet. A value that is no amount, or that Pipedrive
-refuses, or a date that cannot be read, is left out and the note says so; the lead still goes
-through.
+Pure and offline: names are not resolved to ids yet. A value that is no amount or that Pipedrive
+would refuse, and a date that cannot be read, are left out, and the note says so; the lead still
+goes through.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from worker.lead.templates import (
     compile_template,
 )
 from worker.lead.text_length import MAX_FIELD_UNITS, shorten, shorten_around, truncate_end
-from worker.units import parse_duration
+from worker.units import int_if_whole, parse_duration
 
 # For a sender's value that is quoted in a sentence.
 MAX_QUOTED_CHARS = 120
@@ -142,8 +142,7 @@ class SettingsRenderer:
                     f"The value “{_quotable(text)}” was written as {chosen},"
                     " as the source file says."
                 )
-            amount = money.amount
-            return PlannedValue(int(amount) if float(amount).is_integer() else amount, chosen)
+            return PlannedValue(int_if_whole(money.amount), chosen)
         self._leave_out(f"The value “{_quotable(text)}” is left out: {why}.")
         return None
 
@@ -172,12 +171,10 @@ class SettingsRenderer:
     def expected_close(self, received_at: float, zone: tzinfo) -> str | None:
         """Return an ISO date; a duration counts from the day of the submission in `zone`."""
         text = self.render_line("expected_close", self.settings.expected_close or "")
-        day = (
-            (parse_date(text, self.country, zone) or _date_after(text, received_at, zone))
-            if text
-            else None
-        )
-        if text and not day:
+        if not text:
+            return None
+        day = parse_date(text, self.country, zone) or _date_after(text, received_at, zone)
+        if day is None:
             self._leave_out(
                 f"The expected close date “{_quotable(text)}” is left out: it is not a date, or"
                 " may be one of two."
@@ -190,14 +187,8 @@ class SettingsRenderer:
 
 def _date_after(duration: str, received_at: float, zone: tzinfo) -> str | None:
     try:
-        return (
-            (
-                datetime.fromtimestamp(received_at, zone)
-                + timedelta(seconds=parse_duration(duration))
-            )
-            .date()
-            .isoformat()
-        )
+        received = datetime.fromtimestamp(received_at, zone)
+        return (received + timedelta(seconds=parse_duration(duration))).date().isoformat()
     except (ValueError, OverflowError):
         return None
 
@@ -244,7 +235,7 @@ class PersonPlan(Struct, frozen=True, kw_only=True):
 
 
 class OrganizationDetails(Struct, frozen=True, kw_only=True):
-    """What is written of an organisation beside its name."""
+    """What is written to an organisation besides its name."""
 
     visible_to: Visibility | None = None
     address: str | None = None
@@ -257,7 +248,7 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     Labels, channel, owners and custom fields are names that the metadata cache resolves; `owners`
     are several who take turns, instead of one `owner`. `person` is None for a lead that names only
     a company; then `organization` is set. An open lead counts as existing if it was added at
-    `existing_since` (Unix seconds) or later; with `existing_deals` so does an open deal that was
+    `existing_since` (Unix seconds) or later; with `existing_deals` so does an open deal that has
     changed since. `files`: those that were posted are attached. `note_html` is the note on a new
     lead and may be None; `note_existing_html` is the note on an open lead that is labelled, and is
     set whenever the source wants notes. `left_out` are plain sentences about values that could not
@@ -443,7 +434,7 @@ def _plan_person(
 def _marketing_status(lead: Lead) -> Literal["subscribed", "no_consent"] | None:
     """Return the status that the consent means; Pipedrive takes none without an e-mail.
 
-    Who gave no consent has not unsubscribed: Pipedrive lets a status be changed only once.
+    Refusing consent is not unsubscribing: Pipedrive lets a status be changed only once.
     """
     if lead.consent is None or not lead.email:
         return None

@@ -1,7 +1,7 @@
 """The country of a lead as a code, where what was typed leaves no doubt.
 
-It decides what `03/04/2027`, `$` and `kr` mean. The intake, which has the names of all countries in
-all languages, needs them for phone numbers; here, the codes and the usual names are enough, since
+It decides what `03/04/2027`, `$` and `kr` mean. The intake has the names of all countries in all
+languages, which it needs for phone numbers; here the codes and the usual names are enough, because
 without a country such a text is left out.
 """
 

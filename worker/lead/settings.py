@@ -106,7 +106,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class LeadMapping(Struct, frozen=True):
     """How one source's leads are written; the worker knows nothing else about a source.
 
-    `default_country` is the code of the country that leads come from which name none.
+    `default_country` is the country code of leads that name no country.
     """
 
     source: str

@@ -1,12 +1,12 @@
-"""Text as people type it, on any keyboard, made plain: what dates, times and sums are read from."""
+"""Text as people type it, on any keyboard, made plain, to read dates, sums and phones from it."""
 
 from __future__ import annotations
 
 import unicodedata
 
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"))
 _PLAIN = str.maketrans(
     {
-        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
         **dict.fromkeys("\u2018\u2019\u201b\u02bc`\u00b4", "'"),
         "\u301c": "~",
         "\N{ARABIC THOUSANDS SEPARATOR}": "'",
@@ -24,9 +24,16 @@ def normalize_typed(text: str) -> str:
     """
     if any(unicodedata.category(one) == "No" for one in text):
         return ""
-    text = unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN)
-    plain = [_plain_character(one) for one in text]
-    return " ".join("".join(plain).split())
+    text = to_ascii_digits(text.translate(_PLAIN)).translate(_PLAIN)
+    return " ".join("".join(one for one in text if unicodedata.category(one) != "Cf").split())
+
+
+def to_ascii_digits(text: str) -> str:
+    """Return the text with full-width forms, dashes and the digits of any script as in ASCII."""
+    if text.isascii():
+        return text
+    text = unicodedata.normalize("NFKC", text.translate(_DASHES)).translate(_DASHES)
+    return "".join(str(unicodedata.decimal(one, one)) for one in text)
 
 
 def fold_letters(text: str) -> str:
@@ -34,10 +41,3 @@ def fold_letters(text: str) -> str:
     letters = unicodedata.normalize("NFKD", text.casefold().translate(_LETTERS))
     bare = "".join(one for one in letters if not unicodedata.combining(one))
     return unicodedata.normalize("NFC", bare)
-
-
-def _plain_character(character: str) -> str:
-    """Return an ASCII digit for a digit of any script, and nothing for what cannot be seen."""
-    if character.isdecimal():
-        return str(unicodedata.decimal(character))
-    return "" if unicodedata.category(character) == "Cf" else character

@@ -1,4 +1,4 @@
-"""Files that were posted with a form: read from the raw request, and judged by their content.
+"""Files posted with a form: read from the raw request, and judged by their content.
 
 A file is attached only if its content is of a kind that cannot run: a PDF, an image, a document
 without macros, plain text. Its name must agree with that. Nothing is unpacked, run or rendered.
@@ -31,6 +31,8 @@ MAX_PART_HEADER_BYTES = 8_192
 # The most entries of a document's archive that are looked at.
 MAX_ARCHIVE_ENTRIES = 5_000
 CHUNK_BYTES = 65_536
+# What the parser raises for a body that is no whole form.
+MALFORMED = (MultipartError, UnicodeError, ValueError, IndexError)
 
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069<>:"/\\|?*“”]+')
 _TEXT_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
@@ -52,7 +54,7 @@ class Uploads(NamedTuple):
 
 
 class FileKind(NamedTuple):
-    """`extensions` are what such a file may be called; the first is given to one without."""
+    """`extensions` are those that such a file may have; a name without one gets the first."""
 
     media_type: str
     extensions: tuple[str, ...]
@@ -157,14 +159,14 @@ def _name_for(name: str, kind: FileKind) -> str | None:
 
 
 def _iterate_files(raw: Raw) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each file in a form; what is no whole form has none."""
+    """Yield name and content of each file in a form; a body that is no whole form has none."""
     media_type, options = parse_options_header(raw.content_type[:2_000])
     boundary = options.get("boundary", "")
     if media_type.lower() != "multipart/form-data" or not boundary.isascii() or not boundary:
         return
     try:
-        parts = list(_parse_parts(raw.body, boundary.encode()))
-    except (MultipartError, UnicodeError, ValueError, IndexError):
+        parts = list(parse_parts(raw.body, boundary.encode(), MAX_FIELDS))
+    except MALFORMED:
         return
     for part, content in parts:
         # An input that was left empty sends neither name nor content.
@@ -172,9 +174,12 @@ def _iterate_files(raw: Raw) -> Iterator[tuple[str, bytes]]:
             yield _clean_name(part.filename), content
 
 
-def _parse_parts(body: bytes, boundary: bytes) -> Iterator[tuple[MultipartSegment, bytes]]:
+def parse_parts(
+    body: bytes, boundary: bytes, max_parts: int
+) -> Iterator[tuple[MultipartSegment, bytes]]:
+    """Yield the parts of a form with their content. Raises an error of `MALFORMED`."""
     parser = PushMultipartParser(
-        boundary, max_header_size=MAX_PART_HEADER_BYTES, max_segment_count=MAX_FIELDS
+        boundary, max_header_size=MAX_PART_HEADER_BYTES, max_segment_count=max_parts
     )
     part: MultipartSegment | None = None
     chunks: list[bytes] = []
@@ -190,6 +195,6 @@ def _parse_parts(body: bytes, boundary: bytes) -> Iterator[tuple[MultipartSegmen
 
 
 def _clean_name(name: str) -> str:
-    """Return the last part of a path, without signs that mean something to a file system."""
+    """Return the last part of a path, without characters that mean something to a file system."""
     last = re.split(r"[/\\]", name)[-1]
     return " ".join(_UNSAFE.sub(" ", last).split()).strip(". ")

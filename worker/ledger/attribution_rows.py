@@ -2,9 +2,9 @@
 
     delivered ── nightly, or right before retention erases it ──> row ── 400 days ──> gone
 
-A row holds no personal data: source, campaign, channel and what else the lead carried. What became
-of the lead in Pipedrive is read for these rows (`worker.pipedrive.lead_outcomes`), and may be known
-only months later.
+A row holds no personal data: source, campaign, channel and whether the lead carried UTM fields and
+a click id. What became of the lead in Pipedrive is read for these rows
+(`worker.pipedrive.lead_outcomes`), and may be known only months later.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AttributionRows:
         self._scripts = Scripts(ledger.redis, None, ledger.account)
 
     def add(self, ids: Sequence[str]) -> None:
-        """Make the rows of those that are delivered; a row that exists stays as it is."""
+        """Make the rows of those submissions that are delivered; an existing row stays as it is."""
         records = self._ledger.each_record(ids, raw=False)
         rows = {
             record.id: msgspec.json.encode(self.build(record))
@@ -68,7 +68,7 @@ class AttributionRows:
     def collect(self, since: float, limit: int) -> float | None:
         """Make the rows of up to `limit` deliveries, from those of `since` (Unix seconds) on.
 
-        Returns from when to go on; None once there are no more, and old rows are removed.
+        Returns from when to go on; None once there are no more. Old rows are then removed.
         """
         with translate_errors():
             delivered = cast(

@@ -4,8 +4,8 @@
 
 Leads and deals are recognised by the `origin_id` that we gave the lead and that its deal keeps.
 Pipedrive cannot search for it, so whole lists are read: once a night, a page of 500 every few
-seconds, in one worker process at a time. A read spends a bounded share of the day's tokens and
-leaves the rest to deliveries; what does not fit goes on the next day.
+seconds, by one worker process at a time. A read spends a bounded share of the day's tokens and
+leaves the rest to deliveries; what does not fit is read the next day.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import redis
 import structlog
 from msgspec import Struct, structs
 
-from worker.contract import State
+from worker.contract import SUBMISSION_ID_PATTERN, State
 from worker.errors import Invalid, LeadlineError, StoreUnavailable, Unavailable
 from worker.pipedrive import calls
 from worker.pipedrive.calls import Call
@@ -56,13 +56,13 @@ DAY_SECONDS = 86_400
 COLLECT_SIZE = 1_000
 # A page of leads repeats this many of the page before, to notice that the list has moved up.
 OVERLAP = 20
-# More calls than that, and a read begins anew.
+# After more calls than that, a read starts over.
 MAX_CALLS = 10_000
 CLOCK_SKEW_SECONDS = 3_600.0
 LOCK_TRIES, LOCK_PAUSE_SECONDS = 600, 1.0
 
 # A submission's id, wherever it stands in an `origin_id`.
-SUBMISSION_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_SUBMISSION_ID = re.compile(SUBMISSION_ID_PATTERN)
 
 log = structlog.get_logger("leadline.outcomes")
 
@@ -97,7 +97,7 @@ class OutcomeRead(Struct, frozen=True):
 
 
 class _Pass(Struct, frozen=True):
-    """A read that goes on. `part` counts `PARTS`; `newest` is the latest `add_time` that came."""
+    """A read in progress. `part` is an index of `PARTS`, `newest` the latest `add_time` so far."""
 
     is_collected: bool = False
     part: int = 0
@@ -133,7 +133,7 @@ PARTS = (
 
 
 class ReadProgress(StrEnum):
-    """How a step ended. `no_share`: the rest of the day's tokens is for deliveries."""
+    """How a step ended. `no_share`: the rest of the day's tokens is left to deliveries."""
 
     GOES_ON = "goes_on"
     ENDED = "ended"
@@ -141,7 +141,7 @@ class ReadProgress(StrEnum):
 
 
 class RowCollector(Protocol):
-    """Sees to it that what was delivered has a row of attribution."""
+    """Makes the rows of attribution of what was delivered."""
 
     def collect(self, since: float, limit: int) -> float | None: ...
 
@@ -178,9 +178,10 @@ class OutcomeReader:
         self._next_at = 0.0
 
     def tick(self) -> None:
-        """Reads a page if a read is due or goes on and it is our turn; none while delivery pauses.
+        """Reads a page if a read is due or in progress and it is our turn.
 
-        Raises `StoreUnavailable`; what Pipedrive refuses is tried again later.
+        Does nothing while delivery is paused. Raises `StoreUnavailable`; what Pipedrive refuses is
+        tried again later.
         """
         now = self._clock()
         if now < self._next_at:
@@ -204,8 +205,8 @@ class OutcomeReader:
     def read_now(self) -> OutcomeRead | None:
         """Reads everything anew, at any hour and beyond the nightly share.
 
-        Returns None if deliveries may need what is left of the day's tokens; the workers then go on
-        the next day. Waits while another process reads. Raises `LeadlineError`.
+        Returns None if deliveries may need what is left of the day's tokens; the workers then carry
+        on the next day. Waits while another process reads. Raises `LeadlineError`.
         """
         self._await_lock()
         try:
@@ -226,7 +227,9 @@ class OutcomeReader:
         raise Unavailable("outcomes", "another process is still reading them")
 
     def step(self, *, limited: bool = True) -> ReadProgress:
-        """Reads one page of a read that goes on or begins; `limited`: within the nightly share.
+        """Reads one page of the read in progress, or of a new one.
+
+        `limited`: within the nightly share.
 
         The caller has the lock. Raises `LeadlineError`; the page is then read again.
         """
@@ -245,10 +248,10 @@ class OutcomeReader:
         except Invalid:
             if reading.cursor is None:
                 raise
-            # A cursor of yesterday may be refused: that list is read from its beginning.
+            # Yesterday's cursor may be refused: then that list is read from its beginning.
             following = structs.replace(reading, cursor=None)
-        cost, day = part.call.cost, int(self._clock() // DAY_SECONDS)
-        spent = state.spent[1] if state.spent[0] == day else 0
+        cost = part.call.cost
+        day, spent = self._spent_today(state)
         following = structs.replace(
             following, calls=reading.calls + 1, tokens=reading.tokens + cost
         )
@@ -289,11 +292,15 @@ class OutcomeReader:
     def _may_spend(self, cost: int, state: _State, *, limited: bool) -> bool:
         if self._daily_tokens is None:
             return True
-        day = int(self._clock() // DAY_SECONDS)
-        spent = state.spent[1] if state.spent[0] == day else 0
+        day, spent = self._spent_today(state)
         if limited and spent + cost > max(SHARE * self._daily_tokens, MIN_SHARE_TOKENS):
             return False
         return self._tokens_left(day) - cost >= RESERVE * self._daily_tokens
+
+    def _spent_today(self, state: _State) -> tuple[int, int]:
+        """Today as the rate limiter counts days, and the tokens that today's reads spent."""
+        day = int(self._clock() // DAY_SECONDS)
+        return day, state.spent[1] if state.spent[0] == day else 0
 
     def _tokens_left(self, day: int) -> float:
         """As the rate limiter counts them."""
@@ -341,18 +348,18 @@ class OutcomeReader:
         return _following_leads(reading, leads)
 
     def _add_deals(self, deals: Iterable[Deal]) -> None:
-        """Adds deals; of two with one origin, a deal and its copy, the older one counts."""
+        """Adds deals; of two with the same origin, a deal and its copy, the older one counts."""
         outcomes: dict[str | None, LeadOutcome] = {}
         for deal in deals:
             outcomes.setdefault(deal.origin_id, _outcome_of(deal))
         self._add(outcomes)
 
     def _add(self, outcomes: Mapping[str | None, LeadOutcome]) -> None:
-        """Stores outcomes by `origin_id`, of leads that have a row and, yet, no deal."""
+        """Stores outcomes by `origin_id`, of leads that have a row and no deal yet."""
         by_id = {
             submission_id: outcome
             for origin_id, outcome in outcomes.items()
-            for submission_id in SUBMISSION_ID.findall(origin_id or "")
+            for submission_id in _SUBMISSION_ID.findall(origin_id or "")
         }
         if not by_id:
             return
@@ -373,7 +380,7 @@ class OutcomeReader:
         return bool(call_redis(lambda: self._redis.exists(self._account.attribution)))
 
     def _end(self, reading: _Pass) -> ReadProgress:
-        """Puts the result in the last one's place, at once."""
+        """Replaces the last result, in one transaction."""
         last = OutcomeRead(self._clock(), reading.calls, reading.tokens)
         account = self._account
         with translate_errors():
@@ -437,8 +444,8 @@ def _outcome_of(deal: Deal) -> LeadOutcome:
 def _following_leads(reading: _Pass, page: ResultPage[PipedriveLead]) -> _Pass:
     """Returns where a list of leads goes on.
 
-    It is sorted by `add_time`, and what leaves it moves the rest up. So a page begins within the
-    one before; if all of it is newer, some may have been passed over, and we go back a page.
+    It is sorted by `add_time`, and a lead that leaves it moves the rest up. So each page overlaps
+    the one before; if all of it is newer, leads may have been passed over, and we go back a page.
     """
     first = page.items[0].add_time or "" if page.items else None
     if reading.start > 0 and (first is None or first > reading.newest):

@@ -28,7 +28,7 @@ TIMEOUT = 0.5
 
 MAX_CONNECTIONS = 4096
 
-# Fields of a hash that a scan reads at a time.
+# Fields of a hash read at a time.
 HASH_SCAN_SIZE = 2_000
 
 SENTINEL_SCHEME = "redis+sentinel"

@@ -58,10 +58,10 @@ Keys of one Pipedrive account (`Account`), each prefixed with `leadline:account:
 | metadata                           | hash   | labels, channels, owners, fields as JSON, with `at`            | renewed hourly |
 | metadata:lock                      | string | who creates a missing label                                    | 30 s |
 | attribution                        | hash   | submission id -> JSON `worker.ledger.attribution_rows.AttributionRow` of what was delivered | an entry 400 days, or until its person is erased |
-| outcomes                           | hash   | submission id -> JSON `worker.pipedrive.lead_outcomes.LeadOutcome` of its lead, as last read | until the next read, nightly; an entry until its person is erased |
-| outcomes:next                      | hash   | the same, of the read that goes on                             | until that read ends |
-| outcomes:state                     | hash   | JSON of the last read (`last`) and of the one that goes on (`reading`); the day's tokens for reads (`spent`); `collected`: until when deliveries have an entry in `attribution` | for ever |
-| outcomes:lock                      | string | which process reads outcomes                                   | a minute, renewed each page |
+| outcomes                           | hash   | submission id -> JSON `worker.pipedrive.lead_outcomes.LeadOutcome` of its lead, as last read | until the nightly read replaces it; an entry until its person is erased |
+| outcomes:next                      | hash   | the same, of the read in progress                              | until that read ends |
+| outcomes:state                     | hash   | JSON of the last read (`last`) and of the one in progress (`reading`); the tokens that the day's reads spent (`spent`); `collected`: until when deliveries have an entry in `attribution` | for ever |
+| outcomes:lock                      | string | which process reads outcomes                                   | a minute, renewed with each page |
 | drift                              | string | JSON `worker.drift.drift.DriftReport`: what the account lacks   | until the next check, hourly |
 | drift:lock                         | string | that a worker process checks for drift                         | a minute |
 | allowance:burst, :search           | zset   | calls in the window, `ticket:cost`, by when each has arrived at the latest | a minute |

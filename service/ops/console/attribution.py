@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from markupsafe import Markup
 from msgspec import Struct
 
-from service.attribution import CampaignItem, add_values
+from service.attribution import NONE, CampaignItem, format_won_value
 from service.ops.console import rendering
 from service.ops.console.console_request import ConsoleRequest, View
 from service.ops.console.page import Console
 
-# Rows shown; the rest is one row. The API and `leadline attribution` have all.
+# Rows shown; a line counts the rest. The API and `leadline attribution --outcomes` have all.
 MAX_ROWS = 200
-NONE = "(none)"
 
 
 class CampaignRow(Struct, frozen=True, kw_only=True):
@@ -41,7 +38,7 @@ class AttributionPage:
             "rest": len(rest),
             "rest_received": sum(item.received for item in rest),
             "received": sum(item.received for item in report.items),
-            "won_value": _format_values(report.items),
+            "won_value": format_won_value(report.items),
             "outcomes_at": report.outcomes_at,
             "outcomes_tokens": report.outcomes_tokens,
         }
@@ -66,10 +63,5 @@ def _build_row(item: CampaignItem, scale: int) -> CampaignRow:
         campaign=campaign,
         channel=channel,
         chart=rendering.outcome_bar(parts, scale, label),
-        won_value=_format_values([item]),
+        won_value=format_won_value([item]),
     )
-
-
-def _format_values(items: Sequence[CampaignItem]) -> str:
-    values = add_values(item.outcomes.won_value for item in items)
-    return ", ".join(f"{amount:,.2f} {currency}" for currency, amount in values.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote, urlencode
 
 from service.ops.console.console_request import ConsoleRequest, View
@@ -10,9 +9,9 @@ from service.ops.console.page import Console
 from service.ops.console.urls import AUDIT_URL, BULK_URL, LEADS_URL
 from service.ops.items import read_audit_page
 from service.ops.schemas import AuditRow
+from service.web.request_id import is_submission_id
 
 PAGE_SIZE = 100
-_SUBMISSION_ID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 
 class AuditPage:
@@ -37,4 +36,4 @@ class AuditPage:
 def _target_url(entry: AuditRow) -> str | None:
     if entry.action.startswith("bulk "):
         return f"{BULK_URL}/{quote(entry.target)}"
-    return f"{LEADS_URL}/{entry.target}" if _SUBMISSION_ID.fullmatch(entry.target) else None
+    return f"{LEADS_URL}/{entry.target}" if is_submission_id(entry.target) else None

@@ -275,12 +275,12 @@ def outcome_bar(parts: Sequence[tuple[str, int, str]], scale: int, label: str) -
     width, height = 480, 16
     left, bars = 0.0, []
     for kind, count, title in parts:
-        broad = count / max(scale, 1) * width
+        share = count / max(scale, 1) * width
         if count > 0:
-            # A single lead of thousands is still seen.
-            visible = max(round(broad - 1, 1), 1.5)
+            # One lead among thousands stays visible.
+            visible = max(round(share - 1, 1), 1.5)
             bars.append(_TITLED_BAR.format(kind, round(left, 1), 0, visible, height, title))
-        left += broad
+        left += share
     return _CHART.format("outcomes", width, height, label, Markup("").join(bars))
 
 

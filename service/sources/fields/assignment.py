@@ -54,7 +54,7 @@ _ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
 _AREA_CODE = re.compile(r"\(?[0-9]{2,5}\)?")
 # A part of a phone number.
 _PHONE_PART = re.compile(r"\+?[0-9]{1,4}")
-# Fields of the lead whose value may turn out to be another.
+# Fields of the lead whose value may turn out to belong to another field.
 _SPECIAL = frozenset({"country", "phone", "phone_code", "website"})
 # Fields of the lead whose names are so common that the value must fit as well.
 _DOUBTED = frozenset({"consent", "message", "company", "phone", *NAMES})
@@ -187,7 +187,7 @@ class _Assigner:
             self.used.discard(currency.index)
 
     def _add_area_code(self) -> None:
-        """A number whose area code is in a field of its own: `ddd` and `telefone`."""
+        """Join a number and its area code from a field of its own: `ddd` and `telefone`."""
         area, phone = self.choices.pop("phone_area", None), self.choices.get("phone")
         if area is None:
             return
@@ -232,7 +232,7 @@ class _Assigner:
                 return Choice(candidate.index, "phone_area", value.strip(), candidate.why)
             return None
         elif target == "website" and isinstance(value, str) and is_tracked(value):
-            # The page that somebody came to; its campaign is read from it.
+            # The page where somebody arrived; the campaign is read from it.
             return None
         if before is not None and not self.effort.take_further():
             return None

@@ -45,8 +45,7 @@ def explain_fields(
     taken: dict[str, object],
     assignment: Assignment,
 ) -> Iterator[FieldReading]:
-    """A reading of each of the `received` fields, of paths of `map` that lead nowhere, and of what
-    the product itself says.
+    """Readings of the `received` fields, of paths of `map` without a value, and of the product.
 
     `fields` are those of them that were read, in order. `used` and `partly_used` are the paths that
     `map` and `read.event_id` took, `taken` the fields of the lead that were filled before names and

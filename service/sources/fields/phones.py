@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat
@@ -11,6 +10,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 from service.sources.fields.effort import Effort
 from service.sources.fields.text import clean_line
 from worker.lead.phone_numbers import split_extension
+from worker.lead.typed_text import to_ascii_digits
 
 MAX_PHONE_CHARS = 64
 MIN_PHONE_DIGITS, MAX_PHONE_DIGITS = 5, 30
@@ -66,7 +66,7 @@ def parse_phone(text: str) -> str | None:
     typed = _SCHEME.sub("", clean_line(text)).strip(" ='\"`’,;:")
     if typed.isascii() and typed.isdigit():
         return typed if MIN_PHONE_DIGITS <= len(typed) <= MAX_E164_DIGITS + 5 else None
-    typed = _to_ascii_digits(typed)
+    typed = to_ascii_digits(typed)
     if _NUMBER_NOTATION.fullmatch(typed):
         return _from_number_notation(typed)
     remark = _REMARK.sub(" ", typed)
@@ -157,23 +157,6 @@ def _with_its_code(written: str, number: phonenumbers.PhoneNumber) -> phonenumbe
     except NumberParseException:
         return number
     return with_code if phonenumbers.is_valid_number(with_code) else number
-
-
-def _to_ascii_digits(text: str) -> str:
-    """Full-width forms and the digits of other scripts as ASCII."""
-    if text.isascii():
-        return text
-    text = unicodedata.normalize("NFKC", text).translate(
-        {0x2010: "-", 0x2011: "-", 0x2012: "-", 0x2013: "-", 0x2014: "-", 0x2212: "-"}
-    )
-    return "".join(
-        str(unicodedata.digit(character))
-        if character.isdigit()
-        and not character.isascii()
-        and unicodedata.digit(character, None) is not None
-        else character
-        for character in text
-    )
 
 
 def _from_number_notation(text: str) -> str | None:

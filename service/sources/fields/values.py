@@ -22,6 +22,7 @@ from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.contract import Money
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
 from worker.lead.money import currency_code, is_shared_sign, parse_money
+from worker.units import int_if_whole
 
 # Text, numbers, times and tick boxes.
 
@@ -49,7 +50,7 @@ _NEGATIONS = frozenset(
     )
 )  # fmt: skip
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
-# Whether the mark is that of the decimals or of the thousands, the currency may decide.
+# Only the currency may tell whether the dot is a decimal point or groups thousands.
 _DOUBTFUL_AMOUNT = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 _WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
 _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
@@ -146,7 +147,7 @@ def parse_amount(value: Tree) -> int | float | str | None:
 def read_money(amount: float | str | None, currency: str | None, country: str | None) -> Money:
     """An amount as `parse_amount` returns it, with the currency of its own field or its text.
 
-    `country` (two letters) says whose `$` or `kr` it is. An amount that is no number, or whose mark
+    `country` (two letters) says whose `$` or `kr` it is. An amount that is no number, or whose dot
     the source file's currency may yet explain, stays text.
     """
     if not isinstance(amount, str):
@@ -155,8 +156,7 @@ def read_money(amount: float | str | None, currency: str | None, country: str | 
     named = currency or (money.currency if money else None)
     if money is None or not money.agrees or (not named and _DOUBTFUL_AMOUNT.fullmatch(amount)):
         return Money(amount=amount, currency=currency)
-    number = int(money.amount) if money.amount.is_integer() else money.amount
-    return Money(amount=number, currency=named)
+    return Money(amount=int_if_whole(money.amount), currency=named)
 
 
 def parse_currency(value: Tree) -> str | None:

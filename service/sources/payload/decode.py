@@ -16,9 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from multipart import (  # type: ignore[import-untyped]
-    MultipartError,
     MultipartSegment,
-    PushMultipartParser,
     parse_options_header,
 )
 
@@ -26,6 +24,7 @@ from service.sources.payload.charsets import charset_name, decode_text, find_cod
 from service.sources.payload.json import MAX_FIELDS, parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, Upload
 from service.sources.request import InboundRequest
+from worker.lead.uploads import MALFORMED, parse_parts
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -218,8 +217,6 @@ def _split_form(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 # multipart/form-data in memory: fields as text, files by name, type and size.
 
-CHUNK_BYTES = 65_536
-MAX_PART_HEADER_BYTES = 8_192
 MAX_FILE_NAME_CHARS = 255
 
 
@@ -246,33 +243,14 @@ def _parse_multipart(
     """Name and value of each part in order. Raises UnreadableBody."""
     if body.count(b"--" + boundary) > MAX_FIELDS + 1:
         raise UnreadableBody(f"more than {MAX_FIELDS} fields")
-    parser = PushMultipartParser(
-        boundary, max_header_size=MAX_PART_HEADER_BYTES, max_segment_count=MAX_FIELDS
-    )
     try:
-        parts = list(_parse_parts(parser, body))
-    except (MultipartError, UnicodeError, ValueError, IndexError) as error:
+        parts = list(parse_parts(body, boundary, MAX_FIELDS))
+    except MALFORMED as error:
         raise UnreadableBody(f"not multipart/form-data: {str(error)[:100].lower()}") from None
     charset = next((content for part, content in parts if part.name == "_charset_"), b"")
     codec, named_by = _choose_codec(charset.strip(), declared)
     for part, content in parts:
         yield from _read_part(part, content, codec, named_by, guesses)
-
-
-def _parse_parts(
-    parser: PushMultipartParser, body: bytes
-) -> Iterator[tuple[MultipartSegment, bytes]]:
-    part: MultipartSegment | None = None
-    chunks: list[bytes] = []
-    with parser:
-        for start in range(0, len(body), CHUNK_BYTES):
-            for event in parser.parse(body[start : start + CHUNK_BYTES]):
-                if isinstance(event, MultipartSegment):
-                    part, chunks = event, []
-                elif event is not None:
-                    chunks.append(bytes(event))
-                elif part is not None:
-                    yield part, b"".join(chunks)
 
 
 def _read_part(
