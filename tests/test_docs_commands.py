@@ -36,7 +36,7 @@ NOT_RUN = {
 TRIED_ELSEWHERE = {"docs/adding-a-provider.md": "tests/test_docs_adding_a_provider.py"}
 # What cannot be undone asks first; nobody answers here.
 ANSWERS = {"leadline erase --email ada@example.com": " --yes"}
-EXAMPLE_URL = "http://127.0.0.1:8000"
+EXAMPLE_URL, EXAMPLE_SANDBOX_URL = "http://127.0.0.1:8000", "http://127.0.0.1:8090"
 BODY = {"name": "Ada Lovelace", "email": "ada@example.com", "message": "Please call"}
 COPIES = 4
 COMMAND_SECONDS = 60
@@ -77,18 +77,18 @@ class Machine:
             "USER": "kim",
             "LEADLINE_PORT": "0",
         }
-        self.service_url = ""
+        self.service_url = self.sandbox_url = ""
         self.ids: dict[str, list[str]] = {"discarded": []}
 
     def take_up(self, printed: str) -> None:
         """Use the addresses and secrets that `up` printed."""
         match = re.search(r"API +(http\S+)/docs[\s\S]*Pipedrive (http\S+)", printed)
         assert match, printed
-        self.service_url, sandbox_url = match[1], match[2]
+        self.service_url, self.sandbox_url = match[1], match[2]
         self.env |= dict(re.findall(r"^ +([A-Z]+_[A-Z]+)=(\S+)$", printed, re.MULTILINE))
         self.env |= {
             "PIPEDRIVE_API_TOKEN": SandboxSettings().api_token,
-            "PIPEDRIVE_BASE_URL": sandbox_url,
+            "PIPEDRIVE_BASE_URL": self.sandbox_url,
             "PIPEDRIVE_PLAN": "unlimited",
         }
 
@@ -129,7 +129,8 @@ class Machine:
         for name, kind in (("CAUSE", "causes"), ("BULK", "bulk")):
             if name in words:
                 words[words.index(name)] = self.ids[kind][0]
-        return " ".join(words).replace(EXAMPLE_URL, self.service_url)
+        filled_in = " ".join(words).replace(EXAMPLE_URL, self.service_url)
+        return filled_in.replace(EXAMPLE_SANDBOX_URL, self.sandbox_url)
 
     def _choose_id(self, kind: str, words: list[str]) -> str:
         """A submission that no command has changed yet; to be undone, one that was discarded."""
