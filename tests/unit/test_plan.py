@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -73,6 +74,7 @@ def test_defaults() -> None:
         "enrich": False,
         "custom": (),
         "country": None,
+        "zone": UTC,
         "existing": "label",
         "existing_window_seconds": 30 * 86400.0,
         "existing_since": RECEIVED + 60 - 30 * 86400.0,
@@ -427,7 +429,7 @@ def test_days_of_the_account(zone: str, day: str) -> None:
         (False, {}, {}),
         (True, {"expected_close": "30d"}, {}),
         (True, {}, {"expected_close": "2d"}),
-        (True, {"custom": {"Day": "{received_date}"}}, {}),
+        (True, {"custom": {"Call at": "{answers.when}"}}, {}),
         (True, {}, {"title": "{name}, {received_date}"}),
         (True, {}, {"when": {"received_date": "2026-01-01"}}),
     ],

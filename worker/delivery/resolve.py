@@ -125,7 +125,7 @@ def resolve_plan(
     def has_currency(code: str) -> bool:
         return look_up(partial(resolver.has_currency, code), True) is not False
 
-    context = EncodingContext(country=plan.country, has_currency=has_currency)
+    context = EncodingContext(country=plan.country, zone=plan.zone, has_currency=has_currency)
     lacks_currency = plan.value is not None and not has_currency(plan.value.currency)
     if plan.value and lacks_currency:
         value = f"{as_text(plan.value.amount)} {plan.value.currency}"

@@ -254,8 +254,8 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     set whenever the source wants notes. `left_out` are plain sentences about values that could not
     be written; `value_is_own` says that `value` comes from the lead's own amount and not from an
     answer. `custom` holds the fields of the lead and of the person, whose texts are read as they
-    are written in `country` (a code). `enrich`: a person or organisation that exists gets what it
-    lacks. `matched_rule` counts from 0.
+    are written in `country` (a code), by the clock of `zone`. `enrich`: a person or organisation
+    that exists gets what it lacks. `matched_rule` counts from 0.
     """
 
     source: str
@@ -279,6 +279,7 @@ class LeadPlan(Struct, frozen=True, kw_only=True):
     enrich: bool
     custom: tuple[CustomFieldText, ...]
     country: str | None
+    zone: tzinfo
     existing: Literal["label", "new"]
     existing_window_seconds: float
     existing_since: float
@@ -347,6 +348,7 @@ def build_plan(
         enrich=settings.enrich == "empty",
         custom=tuple(_custom_texts(renderer)),
         country=country,
+        zone=zone,
         existing=settings.existing,
         existing_window_seconds=window,
         existing_since=now - window,
@@ -374,9 +376,9 @@ def find_mapping(mappings: Mapping[str, LeadMapping], source: str) -> LeadMappin
 
 
 def needs_time_zone(mapping: LeadMapping) -> bool:
-    """Return whether a source writes a date that depends on when its day begins."""
+    """Return whether a source may write a date or a time that depends on the account's zone."""
     tables: list[LeadSettings | Rule] = [mapping.lead, *mapping.rules]
-    return any(table.expected_close for table in tables) or (
+    return any(table.expected_close or table.custom for table in tables) or (
         b"received_date" in msgspec.json.encode(tables)
     )
 
