@@ -74,7 +74,7 @@ $(PEERS)/installed: tests/bench/peers/requirements.lock
 bench: tools $(PEERS)/installed ## Measure intake and delivery beside peers, the console and previews; prints the tables of docs/benchmarks.md
 	@$(BIN)/python -m tests.bench --peers $(PEERS)/bin/python $(BENCH)
 
-pictures: tools ## Take the console's pictures of README.md anew
+pictures: tools ## Take the pictures of the documents anew
 	@LEADLINE_PICTURES=docs/pictures $(BIN)/pytest -q -n 0 tests/browser/test_pictures.py
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url

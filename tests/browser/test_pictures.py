@@ -1,4 +1,4 @@
-"""The pictures of README.md: the console on a day with some trouble. All names are invented.
+"""The pictures of the documents: the console on a day with some trouble. All names are invented.
 
 `make pictures` writes them to docs/pictures; else they are taken into a temporary folder and
 thrown away.
@@ -93,6 +93,16 @@ LAST = (
     "Moreau",
     "Novak",
 )
+# A post of a property's page, with the agent's data beside the visitor's.
+LISTING = {
+    "name": "Nora Lindqvist",
+    "email": "Nora Lindqvist <Nora@Harbour.example>",
+    "Telefon": "0170 1234567 (Handy)",
+    "agent[email]": "rolf@agency.example",
+    "agent[phone]": "+49 30 5550100",
+    "Worum geht es?": "Ist die Wohnung noch frei?",
+    "gclid": "Cj0KCQiA",
+}
 COMPANIES = ("Alder & Birch", "Brightwater Logistics", "Cobalt Works", "Danube Foods", "Eastgate Clinics", "Fjord Textiles",
              "Granite Tools", "Harbour Coffee", "Ivory Dental", "Juniper Hotels", "Kestrel Solar",
              "Linden Schools")  # fmt: skip
@@ -265,7 +275,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_pictures(console: Console, open_page: OpenPage, tmp_path: Path, folder: Path) -> None:
-    """Both pictures can be taken, 1280 px wide, and show what README.md says of them."""
+    """All pictures can be taken, 1280 px wide, and show what the documents say of them."""
     (tmp_path / "leadline.toml").write_text(SOURCES, "utf-8")
     assert eventually(lambda: "shop" in console.context.sources.sources)
     paint(console, time.time())
@@ -286,5 +296,8 @@ def test_pictures(console: Console, open_page: OpenPage, tmp_path: Path, folder:
     expect(page.locator(".field.invalid .error")).to_contain_text("three-letter")
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=folder / "console-detail.png")
+    page.goto(f"{console.url}/ops/leads/{console.post(**LISTING)}?tab=reading&reveal=1")
+    expect(page.locator("#tab-reading table")).to_contain_text("email of agent: another owner")
+    page.locator("#tab-reading").screenshot(path=folder / "console-reading.png")
     for name in ("console-overview.png", "console-detail.png"):
         assert int.from_bytes((folder / name).read_bytes()[16:20]) == 1280
