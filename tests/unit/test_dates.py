@@ -120,6 +120,48 @@ def test_the_country_decides(country: str | None, expected: tuple[str | None, ..
 
 
 @pytest.mark.parametrize(
+    ("text", "country", "expected"),
+    [
+        ("26. 12. 24.", "KR", None),
+        ("26.03.04", "HU", None),
+        ("24.12.84", "KR", "1984-12-24"),
+        ("2026. 12. 24.", "KR", "2026-12-24"),
+        ("26.12.24", "DE", "2024-12-26"),
+        ("24/12/69", "TH", None),
+        ("75/12/24", "TW", None),
+        ("24/12/48", "SA", None),
+        ("24/12/2026", "TH", "2026-12-24"),
+        ("24. listopada 2026", "HR", None),
+        ("24 listopada 2026", "PL", "2026-11-24"),
+    ],
+)
+def test_customs(text: str, country: str, expected: str | None) -> None:
+    """Where years or months are written or counted otherwise, such a date is not read as ours."""
+    assert parse_date(text, country) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "country", "expected"),
+    [
+        ("6/7/2026 - 20/7/2026", "US", None),
+        ("20/6/2026 - 3/7/2026", "US", None),
+        ("6/20/2026 - 7/3/2026", "GB", None),
+        ("6/7/2026 - 7/20/2026", "US", ("2026-06-07", "2026-07-20")),
+        ("6/7/2026 - 20/7/2026", "GB", ("2026-07-06", "2026-07-20")),
+        ("20/6/2026 - 20/7/2026", "US", ("2026-06-20", "2026-07-20")),
+        ("6/6/2026 - 20/7/2026", "US", ("2026-06-06", "2026-07-20")),
+        ("6/7/2026 - Jul 20, 2026", "US", ("2026-06-07", "2026-07-20")),
+        ("2026-06-07 - 2026-07-20", "US", ("2026-06-07", "2026-07-20")),
+    ],
+)
+def test_both_ends_have_one_order(
+    text: str, country: str, expected: tuple[str, str] | None
+) -> None:
+    """A date that can only be the other way round says that the other end is, too."""
+    assert parse_date_range(text, country) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "day", "clock"),
     [
         ("2026-12-24T02:30:00Z", "2026-12-23", "21:30:00"),

@@ -36,6 +36,10 @@ from worker.lead.typed_text import fold_letters, normalize_typed
         ("1234,567", 1234.567, None),
         ("12,5", 12.5, None),
         ("12.5000", 12.5, None),
+        ("1200,0000", 1200, None),
+        ("Rs.50", 50, "INR"),
+        ("5 tkr", 5000, "SEK"),
+        ("5 MFt", 5_000_000, "HUF"),
         ("1.234.567", 1234567, None),
         ("12,34,567.80", 1234567.8, None),
         ("12.500 KWD", 12.5, "KWD"),
@@ -105,6 +109,8 @@ def test_reads(text: str, amount: float, currency: str | None) -> None:
         "500 kroner", "500 pesos", "5 billion", "5 mil", "1,200k", "1.200 Mio",
         "500 pro Monat", "500 EUR p.a.", "5 000 € par mois", "500 EUR/h", "24.12.2026", "09:30",
         "1,200 EUR/month", "1.200,50.30", "1'200,300'400",
+        # A fraction, a slider's ends, a month's rate, days of March.
+        ".50", "$.50", "€ .99", ",50", "5000,10000", "500,1000", "500 mtl", "500 mtl.", "24 mars",
     ],
 )  # fmt: skip
 def test_no_number(text: str) -> None:

@@ -4,12 +4,14 @@ A text that can be read in two ways is not read at all, because a wrong date is 
 one. What decides:
 
 1. Four digits in front are the year: `2026-12-24`, `2026/12/24`, `20261224`.
-2. With dots the day comes first: `24.12.2026`.
+2. With dots the day comes first: `24.12.2026`. Two digits in front may be the year where that is
+   the custom: `26. 12. 24.` in Korea.
 3. Otherwise the country decides, where it has one order: `03/04/2027` is the 4th of March in the
    United States and the 3rd of April in Germany.
 4. Otherwise there must be only one date that it can be: `12/24/2026`.
 
-Two digits are a year from 1940 to 2039. A year in another calendar (1405, 2569) is out of range,
+Two digits are a year from 1940 to 2039, except in countries that also count years otherwise:
+`24/12/69` is the year 2569 in Thailand. A year in another calendar (1405, 2569) is out of range,
 and so is the serial number of a spreadsheet: 46380 could be anything. A weekday must be that of
 the date.
 """
@@ -47,6 +49,12 @@ YEAR_FIRST = frozenset(
         "ZA",
     }
 )  # fmt: skip
+
+# Where the year may also come first with dots, and where years are also counted otherwise.
+DOTTED_YEAR_FIRST = frozenset({"CN", "HK", "HU", "JP", "KP", "KR", "LT", "MN", "MO", "TW"})
+OTHER_CALENDARS = frozenset({"AF", "ET", "IR", "JP", "NP", "SA", "TH", "TW"})
+# Where the Polish and Czech word for November is October.
+_OCTOBER_IS_LISTOPAD = frozenset({"BA", "HR"})
 
 # The months in 25 languages, without accents and case, in full (in every case that a date takes)
 # and shortened.
@@ -179,6 +187,10 @@ _BARE_HOUR = re.compile(r"\d{1,2}")
 _24_HOURS = re.compile(r"(?:uhr|uur|h)$|^(?:kl|klokken|klockan|klo|um)\b")
 
 
+# One end of a range, as written and as parsed.
+_End = tuple[str, str]
+
+
 class _DateTime(NamedTuple):
     """A date, and the time of day that was written beside it with its offset from UTC."""
 
@@ -224,7 +236,7 @@ def parse_date_range(
     text: str, country: str | None = None, zone: tzinfo | None = None
 ) -> tuple[str, str] | None:
     """Return both dates of a text such as `24.12.2026 - 26.12.2026`, in its order, else None."""
-    return _parse_range(text, lambda end: parse_date(end, country, zone))
+    return _parse_range(text, lambda end: parse_date(end, country, zone), _have_one_order)
 
 
 def parse_time_range(text: str, zone: tzinfo | None = None) -> tuple[str, str] | None:
@@ -297,7 +309,7 @@ def _parse_bare_day(text: str, country: str | None) -> date | None:
         return _choose_order(match[1], " ", match[2], match[3], country)
     if match := _COMPACT.fullmatch(text) or _EASTERN.fullmatch(text):
         return _make_date(match[1], match[2], match[3])
-    return _parse_named_day(text)
+    return _parse_named_day(text, country)
 
 
 def _choose_order(
@@ -308,15 +320,18 @@ def _choose_order(
         return _make_date(first, second, third)
     if len(first) > 2 or len(third) not in (2, 4):
         return None
+    if len(third) == 2 and country in OTHER_CALENDARS:
+        return None
     day_first, month_first = (
         _make_date(third, second, first),
         _make_date(third, first, second),
     )
-    if mark == ".":
-        return day_first
     year_first = None
     if len(third) == 2 and (mark == "-" or country in YEAR_FIRST):
         year_first = _make_date(first, second, third)
+    if mark == ".":
+        is_clear = not (day_first and year_first) or country not in DOTTED_YEAR_FIRST
+        return day_first if is_clear else None
     if country in MONTH_FIRST:
         preferred = month_first
     elif country is None or country in MIXED_ORDER or (year_first and country in YEAR_FIRST):
@@ -327,7 +342,7 @@ def _choose_order(
     return preferred or (candidates.pop() if len(candidates) == 1 else None)
 
 
-def _parse_named_day(text: str) -> date | None:
+def _parse_named_day(text: str, country: str | None) -> date | None:
     """Read a day, the name of a month and a year, in any order that leaves no doubt."""
     words = _WORD_OR_NUMBER.findall(text)
     if not 3 <= len(words) <= 9 or not all(map(_BETWEEN_WORDS.fullmatch, _gaps(text))):
@@ -340,6 +355,8 @@ def _parse_named_day(text: str) -> date | None:
         or len(numbers) != 2
         or not _DATE_WORDS.issuperset(words[at] for at in others)
     ):
+        return None
+    if words[months[0]].startswith("listopad") and country in _OCTOBER_IS_LISTOPAD:
         return None
     first, second = (words[at] for at in numbers)
     month = str(_month(words[months[0]]))
@@ -422,15 +439,38 @@ def _make_time(hour: int, minute: str | None, second: str | None = None) -> time
 # Ranges.
 
 
-def _parse_range(text: str, parse: Callable[[str], str | None]) -> tuple[str, str] | None:
-    """Return both ends of a text, if there is only one place where it can be split."""
+def _parse_range(
+    text: str,
+    parse: Callable[[str], str | None],
+    agree: Callable[[_End, _End], bool] = lambda *_: True,
+) -> tuple[str, str] | None:
+    """Return both ends of a text, if there is only one place where it can be split.
+
+    `agree` says whether two ends, each as written and as parsed, can belong together.
+    """
     text = _BEFORE_START.sub("", _simplify(text), count=1)
     ranges = set()
     for match in islice(_BETWEEN_ENDS.finditer(text), MAX_SPLITS):
         start, end = _complete_ends(text[: match.start()], text[match.end() :])
-        if (first := parse(start)) and (last := parse(end)):
+        first, last = parse(start), parse(end)
+        if first and last and agree((start, first), (end, last)):
             ranges.add((first, last))
     return ranges.pop() if len(ranges) == 1 else None
+
+
+def _have_one_order(start: _End, end: _End) -> bool:
+    """Return whether day and month of both dates are in one order, unlike `6/7/2026-20/7/2026`."""
+    return bool(_orders(*start) & _orders(*end))
+
+
+def _orders(text: str, iso_date: str) -> frozenset[str]:
+    """Return the orders that a text may have its day and month in, given what it was parsed as."""
+    match = _NUMERIC.match(text)
+    written = (int(match[1]), int(match[3])) if match else ()
+    month, day = int(iso_date[5:7]), int(iso_date[8:])
+    orders = {"day first": (day, month), "month first": (month, day)}
+    possible = frozenset(name for name, order in orders.items() if written in (order, ()))
+    return possible or frozenset(orders)
 
 
 def _complete_ends(start: str, end: str) -> tuple[str, str]:

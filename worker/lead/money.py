@@ -106,6 +106,10 @@ _FACTORS = {
 FACTOR_BY_WORD = {
     word.strip(): factor for factor, words in _FACTORS.items() for word in words.split(";")
 }
+# The only words before which a factor is one letter: `5 tkr`, `5 MFt`. `500 mtl` is a month's.
+_SIGNS_OF_FACTORS = frozenset({"kr", "ft"})
+# Not millions of Argentine pesos or Albanian lek.
+_WORDS = frozenset({"mars", "mall"})
 # Between such a word and the currency: `2 millones de euros`.
 _LINKS = frozenset({"de", "di", "d", "'", "of"})
 # What may follow an amount without changing it.
@@ -149,6 +153,8 @@ _MONEY = re.compile(
     r"(?P<before>[^\d]{0,24}?)(?P<number>\d(?:[\d.,'٫ ]*\d)?)(?:[.,:] ?-{1,2}|/-)?"
     r"(?P<after>[^\d]{0,48})"
 )
+# `.50` and `$.50` are no 50, but `Rs.50` is.
+_BARE_MARK = re.compile(r"(?<![^\W\d_])[.,]$")
 _SUFFIX_WORD = re.compile(r"[^\W\d_]+\$?|[^\s.]")
 
 
@@ -162,6 +168,8 @@ def parse_money(
     match = _MONEY.fullmatch(normalize_typed(text)) if len(text) <= MAX_MONEY_CHARS else None
     suffix = _parse_suffix(match["after"]) if match else None
     if match is None or suffix is None:
+        return None
+    if _BARE_MARK.search(match["before"]):
         return None
     before, is_negative = _split_minus(match["before"])
     factor = suffix.factor
@@ -235,7 +243,13 @@ def _drop_links(words: list[str]) -> list[str]:
 def _split_factor(text: str) -> _Suffix | None:
     """Split `TEUR`, `k€` and `MUSD`; None for anything else."""
     factor, sign = FACTOR_BY_WORD.get(text[:1]), text[1:].strip()
-    return _Suffix(factor, sign) if factor and _is_sign(sign) else None
+    is_word = text in _WORDS or (
+        sign.isascii()
+        and sign.isalpha()
+        and sign.upper() not in CURRENCIES
+        and sign not in _SIGNS_OF_FACTORS
+    )
+    return _Suffix(factor, sign) if factor and _is_sign(sign) and not is_word else None
 
 
 def _split_minus(text: str) -> tuple[str, bool]:
@@ -287,7 +301,8 @@ def _parse_number(digits: str, *, three_decimals: bool) -> Decimal | None:
     3. If only one of them occurs, several times, it groups digits.
     4. A single mark before exactly three digits groups digits (`1.200`), unless the number starts
        with 0, or the currency has three decimals and the mark is a dot (`12.500` dinars).
-    5. Any other single mark is the decimal mark.
+    5. Any other single mark is the decimal mark, but a comma before more than three digits may join
+       the two ends of a slider (`5000,10000`).
     """
     marks = [mark for mark in digits if mark in ".,"]
     decimal = ""
@@ -298,6 +313,8 @@ def _parse_number(digits: str, *, three_decimals: bool) -> Decimal | None:
     elif len(marks) == 1:
         thousandths = three_decimals and marks[0] == "."
         groups = _ONE_GROUP.fullmatch(digits) and digits[0:2] != f"0{marks[0]}" and not thousandths
+        if _TWO_NUMBERS.fullmatch(digits):
+            return None
         decimal = "" if groups else marks[0]
     if decimal and digits.count(decimal) > 1:
         return None
@@ -309,6 +326,8 @@ def _parse_number(digits: str, *, three_decimals: bool) -> Decimal | None:
 
 _ARABIC_DECIMAL = "\N{ARABIC DECIMAL SEPARATOR}"
 _DIGITS = re.compile(r"[0-9]+")
+# Decimals of nothing but zeros are none of a slider's ends.
+_TWO_NUMBERS = re.compile(r"[0-9]{3,},(?!0+$)[0-9]{4,}")
 _ONE_GROUP = re.compile(r"[0-9]{1,3}[.,][0-9]{3}")
 _GROUPED = re.compile(
     r"[0-9]+|[0-9]{1,3}(?:(?P<mark>[.,' ])[0-9]{2,3}(?:(?P=mark)[0-9]{2,3})*(?<=[0-9]{3}))"
