@@ -52,8 +52,22 @@ MIN_QUESTION_SPACES = 4
 _ONE_TOKEN = re.compile(r"\S+@\S+|https?://\S+|[+0-9 ()-]{7,20}")
 # An area code in a field of its own.
 _AREA_CODE = re.compile(r"\(?[0-9]{2,5}\)?")
+# Digits of a number within its area, and of one in full. Two digits before the latter may be the
+# code of a country.
+MIN_LOCAL_DIGITS, MIN_NATIONAL_DIGITS = 7, 10
+MAX_COUNTRY_DIGITS = 2
+# Phrases that ask for the code of a country, and never for that of an area.
+_DIAL_CODES = frozenset(
+    {
+        "ddi", "dialcode", "callingcode", "isdcode", "internationalcode", "internationalprefix",
+        "landervorwahl", "laendervorwahl", "landesvorwahl", "internationalevorwahl",
+        "indicatifpays", "prefijointernacional", "prefissointernazionale",
+    }
+)  # fmt: skip
 # A part of a phone number.
 _PHONE_PART = re.compile(r"\+?[0-9]{1,4}")
+# Fields of the lead that several values leave open: two amounts are a range, not the first one.
+_NEVER_ONE_OF_SEVERAL = frozenset({"value.amount", "value.currency", "country"})
 # Fields of the lead whose value may turn out to belong to another field.
 _SPECIAL = frozenset({"country", "phone", "phone_code", "website"})
 # Fields of the lead whose names are so common that the value must fit as well.
@@ -192,7 +206,7 @@ class _Assigner:
         if area is None:
             return
         number, code = (str(phone.value) if phone else "+"), str(area.value).strip("()")
-        if number.startswith(("+", "0", "(")) or number.startswith(code):
+        if number.startswith(("+", "0", "(")) or _has_area_code(number, code):
             self.used.discard(area.index)
         elif phone:
             joined = f"{code} {number}"
@@ -266,6 +280,8 @@ class _Assigner:
             if target == "phone_code":
                 return parse_dial_code(value), True
         elif isinstance(value, list) and target not in ("consent", "message"):
+            if target in _NEVER_ONE_OF_SEVERAL and len({text_of(item) for item in value}) > 1:
+                return None, True
             return parse_value(target, value), len({text_of(item) for item in value}) <= 1
         elif target == "phone_code":
             return None, True
@@ -421,8 +437,18 @@ def name_parts(value: dict[str, Tree]) -> Iterator[tuple[str, str]]:
 def _is_dial_code(candidate: Candidate, value: Tree) -> bool:
     """Whether it is a country's calling code; `47` without a `+` may be an area code."""
     return isinstance(value, str) and (
-        value.strip().startswith(("+", "00")) or "country" in candidate.phrase
+        value.strip().startswith(("+", "00"))
+        or "country" in candidate.phrase
+        or candidate.phrase in _DIAL_CODES
     )
+
+
+def _has_area_code(number: str, code: str) -> bool:
+    """Whether a number begins with its area code, or needs none: `555-0123` needs its 555."""
+    digits = sum(map(str.isdigit, number))
+    if number.startswith(code) and digits - len(code) >= MIN_LOCAL_DIGITS:
+        return True
+    return digits >= MIN_NATIONAL_DIGITS and len(code) > MAX_COUNTRY_DIGITS
 
 
 def _is_plausible(candidate: Candidate, field: PayloadField, parsed: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from service.sources.fields.declined_consent import is_refusal
 from service.sources.fields.owners import OwnerFinder, Ownership
 from service.sources.fields.phrases import (
     MAX_UNSPACED_CHARS,
@@ -15,10 +16,13 @@ from service.sources.fields.phrases import (
 )
 from service.sources.languages.vocabulary import Meaning, Vocabulary, is_unspaced
 from service.sources.languages.words import MAX_LABEL_CHARS, split_languages, split_words
+from worker.lead.money import FACTOR_BY_WORD, currency_code
 from worker.lead.templates import CLICK_IDS
 
 # Words of a label that may be nothing but the word for a person.
 MAX_PERSON_WORDS = 3
+# Words that say nothing beside other fields.
+_OTHER_AMOUNTS = frozenset({"min", "max", "current", "existing"})
 # Words of a part of a label that says whose the rest is.
 MAX_OWNER_WORDS = 3
 
@@ -38,6 +42,13 @@ class LabelReader:
             yield Match((meaning,), Rank.EXACT, (label,), f'"{label}"')
             return
         words = self._split_unspaced(split_words(label))
+        matches = self._read_words(label, words)
+        for match in matches:
+            is_refused = match.field == "consent" and is_refusal(words)
+            if not is_refused and not (match.field == "value.amount" and _is_another_amount(words)):
+                yield match
+
+    def _read_words(self, label: str, words: tuple[str, ...]) -> Iterator[Match]:
         if self._names_a_person(words):
             yield _mention("name", "it names the person", prefix=words)
             return
@@ -103,6 +114,10 @@ class LabelReader:
         owner = self._find_owner([part for part in parts if part not in matched])
         fields: set[str | None] = set()
         for part, match in part_matches:
+            if match.field == "value.amount" and not all(
+                map(self._says_nothing, (one for one in parts if one not in matched))
+            ):
+                continue
             if match.field in fields or (
                 fields and not fields | {match.field} <= {"email", "phone"}
             ):
@@ -114,6 +129,15 @@ class LabelReader:
             match.why = f'"{part.strip()}" in its label'
             match.is_question = True
             yield match
+
+    def _says_nothing(self, part: str) -> bool:
+        """Whether a remark leaves an amount as it is: `Deal value (USD)`, but not `(monthly)`."""
+        return all(
+            word in self.vocabulary.neutral
+            or word in self.vocabulary.closing
+            or currency_code(word) is not None
+            for word in split_words(part)
+        )
 
     def _find_owner(self, parts: list[str]) -> tuple[str, ...]:
         """The words of the part of a label that gives the rest to somebody: `Friend: e-mail`."""
@@ -150,6 +174,16 @@ class LabelReader:
             if is_unspaced(word)
             for part in self.vocabulary.asks_consent_unspaced
         )
+
+
+def _is_another_amount(words: tuple[str, ...]) -> bool:
+    """Whether a label asks for thousands, the end of a range or another contract's amount."""
+    return any(
+        word in _OTHER_AMOUNTS
+        or word in FACTOR_BY_WORD
+        or (word[:1] in FACTOR_BY_WORD and currency_code(word[1:]))
+        for word in words
+    )
 
 
 def _mention(field: str, why: str, prefix: tuple[str, ...] = ()) -> Match:

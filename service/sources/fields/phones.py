@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumberFormat
+from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
 
 from service.sources.fields.effort import Effort
 from service.sources.fields.text import clean_line
@@ -34,10 +34,13 @@ _PUNCTUATION = re.compile(r"[\s().\-/]+")
 # A zero that only belongs to national numbers: in brackets, or first after the country code.
 _TRUNK_ZERO = re.compile(r"\(\s*0|^\+[0-9]{1,3}[\s().\-/]*0")
 _SEVERAL = re.compile(
-    r"\s*(?:[;,|]|\s/\s|\b(?:or|oder|ou|und|and|y|o|e|of|en|eller|lub|nebo|alebo|vagy|tai|sau|veya|или|або)\b)\s*",
+    r"\s*(?:[;,|]|\s/\s|(?<=\d{6})/(?=\+?\d)|\b(?:or|oder|ou|und|and|y|o|e|of|en|eller|lub|nebo|alebo|vagy|tai|sau|veya|или|або)\b)\s*",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"(?:19|20)\d\d-[01]\d-[0-3]\d")
+_DATE = re.compile(
+    r"(?:19|20)\d\d([./-])[01]?\d\1[0-3]?\d|[0-3]?\d([./-])[0-3]?\d\2(?:19|20)\d\d(?!\d)"
+)
+_TIMES = re.compile(r"\d{1,2}[.:]\d\d ?[-/] ?\d{1,2}[.:]\d\d")
 _WORD = re.compile(r"[^\W\d_]+\.?")
 _BRACKETED_CODE = re.compile(r"^\s*\(\+(\d{1,4})\)\s*")
 # A number among words.
@@ -77,7 +80,7 @@ def parse_phone(text: str) -> str | None:
     typed = _BRACKETED_CODE.sub(r"+\1 ", typed)
     if any(character.isalpha() for character in typed):
         numbers = [one for one in _EMBEDDED.findall(typed) if len(_DIGIT.findall(one)) >= 7]
-        if len(numbers) == 1:
+        if numbers:
             typed = numbers[0]
     if any(character.isalpha() for character in typed):
         if len(_WORD.findall(typed)) > MAX_WORDS_BESIDE or re.search(
@@ -96,8 +99,13 @@ def parse_phone(text: str) -> str | None:
 
 
 def looks_like_phone(text: str) -> bool:
-    """Whether a text is a phone number whatever its field: it begins with `+`, `00` or `0`."""
-    return bool(_LOOKS_LIKE_PHONE.fullmatch(text.strip()))
+    """Whether a text is a phone number whatever its field: it begins with `+`, `00` or `0`.
+
+    Dates and opening hours do so as well (`05.12.2026`, `09.30-17.00`), and numbers of companies.
+    """
+    text = text.strip()
+    is_number = _LOOKS_LIKE_PHONE.fullmatch(text) and len(_DIGIT.findall(text)) <= MAX_E164_DIGITS
+    return bool(is_number) and not (_DATE.search(text) or _TIMES.fullmatch(text))
 
 
 def to_e164(
@@ -140,7 +148,8 @@ def _parse_e164(written: str, typed: str, region: str | None) -> str:
         return typed
     if not written.startswith("+"):
         number = _with_its_code(written, number)
-    if not phonenumbers.is_possible_number(number):
+    # A number within its area (`555-0123`) is none that could be called from elsewhere.
+    if phonenumbers.is_possible_number_with_reason(number) != ValidationResult.IS_POSSIBLE:
         return typed
     extension = f" ext. {number.extension}" if number.extension else ""
     return phonenumbers.format_number(number, PhoneNumberFormat.E164) + extension

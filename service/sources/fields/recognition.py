@@ -28,6 +28,7 @@ from service.sources.fields.phrases import Match, PhraseMatcher, Rank
 from service.sources.languages.vocabulary import Meaning, Vocabulary, vocabulary
 from service.sources.languages.words import split_words, to_phrase
 from service.sources.payload.event import PayloadField
+from worker.lead.money import currency_code
 
 # Fields of one event whose names are read; no real form has more, and the rest are answers.
 MAX_NAMED_FIELDS = 300
@@ -47,6 +48,7 @@ _VALUE_STEPS = frozenset({"value", "values", "raw", "rawvalue", "text", "answer"
 # What the type of an input says of its answer.
 _FIELD_BY_TYPE = {"email": "email", "tel": "phone", "phone": "phone"}
 _COMPANY = "company"
+_AMOUNT = "value.amount"
 _IDENTIFIED = (("id",), ("name",), ("domain",))
 
 
@@ -270,7 +272,7 @@ class NameReader:
     ) -> None:
         if target == "name" and owner.kind is Ownership.COMPANY and self._is_plain_name(phrase):
             target = _COMPANY
-        if not is_eligible(target, owner):
+        if not is_eligible(target, owner) or (target == _AMOUNT and _is_another_amount(owner)):
             self.refused.append((index, target, owner))
             return
         if self.counts[target] >= MAX_CANDIDATES:
@@ -425,6 +427,17 @@ class NameReader:
         owner = self.owner_finder.find(self._split_steps(path[:-1]), split_words(path[-1]))
         if owner.kind is not Ownership.OTHER:
             self._add(index, target, Rank.TYPE, Owner(Ownership.SELF), f"its type, {kind}")
+
+
+def _is_another_amount(owner: Owner) -> bool:
+    """Whether a value is not the lead's own: an `average deal size`, a `company estimated revenue`.
+
+    A currency is no owner: `deal_value_usd`.
+    """
+    if owner.kind is Ownership.COMPANY:
+        return True
+    is_changed = owner.kind is Ownership.UNKNOWN and not owner.is_object
+    return is_changed and not currency_code(owner.name)
 
 
 def _group_of(target: str) -> str:

@@ -13,6 +13,7 @@ from service.sources.fields.attribution import (
     parse_page_url,
     parse_tracking_value,
 )
+from service.sources.fields.declined_consent import is_refusal
 from service.sources.fields.emails import parse_email
 from service.sources.fields.phones import parse_phone
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
@@ -52,6 +53,18 @@ _NEGATIONS = frozenset(
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
 # Only the currency may tell whether the dot is a decimal point or groups thousands.
 _DOUBTFUL_AMOUNT = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
+# The first entry of a list to choose from: `Please select`, `-- Select country --`.
+_PLACEHOLDER = re.compile(
+    r"[\W_]*(?:(?:please|bitte|prosím|proszę|por favor|por favor,|maak een) )?"
+    r"(?:select|choose|(?:aus)?wählen|wähle|choisir|choisissez|sélectionne[rz]|selecciona[r]?"
+    r"|seleccione|elegir|elija|elige|selecionar?|selecione|escolh[ae]r?|seleziona(?:re)?|scegli"
+    r"|selecteer|kies(?= )|välj|vælg|velg|valitse|wybierz|vyberte|zvolte|válasszon|alegeți"
+    r"|seçin(?:iz)?|выберите|оберіть|選択してください|请选择|請選擇|선택하세요)"
+    r"(?: (?:an?|one|your|eine?|eine?n|un|une|una?|uma?|su|votre|een)\b)?"
+    r"(?: (?:country|option|value|item|land|pays|país|paese|opción|opção|opzione|optie|valeur"
+    r"|title|role|position|company|below|sie))*[\W_]*",
+    re.IGNORECASE,
+)
 _WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
 _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
 
@@ -71,16 +84,22 @@ def parse_bool(value: Tree) -> bool | None:
         return False
     if not phrase:
         return None
-    if phrase in terms.yes or phrase.startswith(terms.consent_openings):
+    if phrase in terms.yes:
+        return True
+    if is_refusal(words):
+        return None
+    if phrase.startswith(terms.consent_openings):
         return True
     is_consent = not terms.asks_consent.isdisjoint(words) and _NEGATIONS.isdisjoint(words)
     return True if is_consent else None
 
 
 def parse_short_text(value: Tree) -> str | None:
-    """One line of at most 255 characters, not a truth value or an unfilled template token."""
+    """One line of at most 255 characters, not a truth value, or what nobody filled in or chose."""
     text = "" if isinstance(value, bool) else clean_line(text_of(value) or "")
-    return text if 0 < len(text) <= MAX_LINE_CHARS and not is_template_token(text) else None
+    if not 0 < len(text) <= MAX_LINE_CHARS or is_template_token(text):
+        return None
+    return None if _PLACEHOLDER.fullmatch(text) else text
 
 
 def parse_person_name(value: Tree) -> str | None:
@@ -113,9 +132,11 @@ def parse_job_title(value: Tree) -> str | None:
 
 
 def parse_country(value: Tree) -> str | None:
-    """A country's name or code as typed: letters, and not a sentence."""
+    """A country's name or code as typed: letters, and not a sentence or a number of something."""
     text = parse_short_text(value)
     if text is None or len(text) > MAX_COUNTRY_CHARS or not any(map(str.isalpha, text)):
+        return None
+    if text[0].isdigit() or (len(text) > 2 and text.lower() in _NO_NAMES):
         return None
     return text if "@" not in text and "://" not in text else None
 

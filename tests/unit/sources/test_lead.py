@@ -137,6 +137,23 @@ def test_phones(typed: str, country: str | None, phone: str | None) -> None:
         ("Einwilligung", "nein", False),
         ("I agree to receive mail from ACME", "I agree to receive mail from ACME", True),
         ("consent", "perhaps", None),
+        ("consent", "I do not mind", True),
+        ("privacy", "I agree. You may withdraw your consent whenever you like.", True),
+        # A refusal is no consent, whether the label or the value says it.
+        ("consent", "I refuse to accept the terms", None),
+        ("gdpr", "consent denied", None),
+        ("samtykke", "Jeg accepterer ikke", None),
+        ("Datenschutz", "Ich akzeptiere die Datenschutzerklärung nicht", None),
+        ("I do not agree to be contacted", "on", None),
+        ("Opt out of marketing emails", "on", None),
+        ("consent_withdrawn", "true", None),
+        ("decline_terms", "1", None),
+        ("Je ne souhaite pas recevoir d'offres", "on", None),
+        ("Ik wil geen nieuwsbrief ontvangen", "on", None),
+        ("Nie wyrażam zgody na marketing", "tak", None),
+        ("No acepto recibir publicidad", "on", None),
+        ("Ich widerspreche der Datenverarbeitung", "on", None),
+        ("Я не против получать рассылку", "да", True),
     ],
 )
 def test_consent(label: str, value: str, consent: bool | None) -> None:
@@ -303,11 +320,44 @@ MAP = """
         ({"deal value": "0.500", "currency": "XYZ"}, Money(amount=0.5, currency="XYZ")),
         ({"deal value": "5 000 kr.", "currency": "kr"}, Money(amount=5000, currency="SEK")),
         ({"deal value": "۵۰۰۰", "currency": "$"}, Money(amount=5000, currency=None)),
+        ({"deal_value_usd": "5000"}, Money(amount=5000, currency=None)),
+        ({"Deal value (USD)": "5000"}, Money(amount=5000, currency=None)),
+        # Several amounts, one in thousands or of a month, and those of another contract.
+        ({"deal value": ["5000", "9000"]}, None),
+        ({"deal value": "5000,9000"}, None),
+        ({"deal_value_min": "5000"}, None),
+        ({"Deal value (k€)": "5"}, None),
+        ({"Auftragswert (TEUR)": "5"}, None),
+        ({"Deal value (monthly)": "5"}, None),
+        ({"Deal value / month": "5"}, None),
+        ({"What is your average deal size?": "5000"}, None),
+        ({"Ihr durchschnittlicher Auftragswert": "5000"}, None),
+        ({"Current contract value": "5000"}, None),
+        ({"company": {"name": "Acme", "estimated_revenue": "5000000"}}, None),
     ],
 )
 def test_amounts_and_currencies(body: dict[str, Any], value: Money | None) -> None:
     """A typed amount becomes a number with the currency beside it, and stays as typed in doubt."""
     assert lead_of(json_post({"email": "a@b.example"} | body)).value == value
+
+
+@pytest.mark.parametrize(
+    ("fields", "target"),
+    [
+        ({"country": "-- Select country --"}, "country"),
+        ({"Land": "Bitte wählen"}, "country"),
+        ({"país": "Seleccione un país"}, "country"),
+        ({"country": "yes"}, "country"),
+        ({"land": "2 acres"}, "country"),
+        ({"job_title": "Please select"}, "job_title"),
+        ({"company": "Choose an option"}, "company"),
+    ],
+)
+def test_what_nobody_chose(fields: dict[str, str], target: str) -> None:
+    """The first entry of a list to choose from is no value, and stays an answer."""
+    lead = lead_of(form(name="Ada", **fields))
+    assert getattr(lead, target) is None
+    assert lead.answers == fields
 
 
 def test_map() -> None:

@@ -51,10 +51,11 @@ SEVERAL = (
     "0170 1234567 oder 030 123456", "0170 1234567 or 030 1234567", "0170 1234567 ou 030 1234567",
     "0170 1234567 of 030 1234567", "0170 1234567 eller 030 123456", "0170 1234567 lub 030 123456",
     "mobile: 0170 1234567; home: 030 123456", "0170 1234567 | 030 123456",
+    "Mobil: 0170 1234567 Büro: 030 1234567",
 )  # fmt: skip
 OTHERS = (
     "", "no", "n/a", "-", "+", "1234", "1-800-FLOWERS", "0800 CALLME", "12ab34567", "1e400",
-    "4.9E+11", "4.91E+11", "1234567e2", "2024-01-05", "evenings after six please", "9" * 31,
+    "24.12.2026", "24/12/2026", "24-12-2026", "2026.12.24", "4.9E+11", "4.91E+11", "1234567e2", "2024-01-05", "evenings after six please", "9" * 31,
     "call me any time between 9 and 17 or else on 1 2 3", "9" * 300, "room 12, floor 3, on the left",
 )  # fmt: skip
 
@@ -151,6 +152,26 @@ def test_the_country_beside_a_number(fields: dict[str, str], number: str) -> Non
     assert lead_of(form(**fields)).phone == number
 
 
+@pytest.mark.parametrize(
+    ("fields", "number"),
+    [
+        ({"area_code": "212", "phone": "555-0123", "country": "US"}, "+12125550123"),
+        ({"area_code": "555", "phone": "555-0123", "country": "US"}, "+15555550123"),
+        ({"area_code": "212", "phone": "212-555-0123", "country": "US"}, "+12125550123"),
+        # Another area's number, and a postal code.
+        ({"area_code": "212", "phone": "646-555-0123", "country": "US"}, "+16465550123"),
+        ({"area code": "10001", "phone": "646-555-0123", "country": "US"}, "+16465550123"),
+        ({"ddd": "11", "telefone": "1123-4567", "country": "BR"}, "+551111234567"),
+        ({"ddi": "55", "ddd": "21", "telefone": "912345678"}, "+5521912345678"),
+        # Without its area.
+        ({"phone": "555-0123", "country": "US"}, "555-0123"),
+    ],
+)
+def test_the_area_code_beside_a_number(fields: dict[str, str], number: str) -> None:
+    """An area code is put before a number that lacks it, and never before one in full."""
+    assert lead_of(form(name="Ada", **fields)).phone == number
+
+
 def test_the_leads_country_wins_over_the_sources() -> None:
     """`default_country` counts only where the lead names none."""
     source = 'default_country = "GB"'
@@ -216,10 +237,14 @@ def test_a_number_that_stands_alone(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["12", "2024-05-06", "12345678", "4111 1111 1111 1111", "1.234,56"]
-)
+    "value",
+    [
+        "12", "2024-05-06", "12345678", "4111 1111 1111 1111", "1.234,56", "05.12.2026",
+        "02/03/2026", "01-12-2026", "01.12.2026 - 05.12.2026", "09.30-17.00",
+    ],
+)  # fmt: skip
 def test_other_numbers_stay_answers(value: str) -> None:
-    """A date, a price or a bare number under an unknown name is no phone number."""
+    """A date, times, a price or a bare number under an unknown name is no phone number."""
     assert not looks_like_phone(value)
     assert lead_of(form(zz7=value, name="Ada")).answers == {"zz7": value}
 
