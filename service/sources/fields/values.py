@@ -32,7 +32,26 @@ MAX_LIST_ITEMS = 500
 MAX_BOOL_CHARS = 200
 MAX_NAME_CHARS, MAX_COUNTRY_CHARS = 120, 60
 _NO_NAMES = frozenset(
-    {"true", "false", "yes", "no", "on", "off", "null", "none", "n/a", "undefined"}
+    {
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "null",
+        "none",
+        "n/a",
+        "undefined",
+        "nan",
+        "ref!",
+        "name?",
+        "value!",
+        "not provided",
+        "not applicable",
+        "not available",
+        "not specified",
+    }
 )
 _TITLES = frozenset(
     (
@@ -111,15 +130,20 @@ def parse_person_name(value: Tree) -> str | None:
         and "://" not in text
         and "@" not in text
         and any(character.isalpha() for character in text)
-        and text.lower() not in _NO_NAMES
+        and not _is_nothing(text)
     )
     return text if is_name else None
+
+
+def _is_nothing(text: str) -> bool:
+    """Whether a text says that there is none, as programs do: `#N/A`, `[not provided]`."""
+    return text.lower().strip("#[]()<>") in _NO_NAMES
 
 
 def parse_company(value: Tree) -> str | None:
     """A company's name: text that is no number, address, yes or no."""
     text = None if isinstance(value, JsonNumber) else parse_short_text(value)
-    is_name = text and "@" not in text and text.lower() not in _NO_NAMES
+    is_name = text and "@" not in text and not _is_nothing(text)
     return text if is_name and any(map(str.isalnum, text or "")) else None
 
 
@@ -136,7 +160,7 @@ def parse_country(value: Tree) -> str | None:
     text = parse_short_text(value)
     if text is None or len(text) > MAX_COUNTRY_CHARS or not any(map(str.isalpha, text)):
         return None
-    if text[0].isdigit() or (len(text) > 2 and text.lower() in _NO_NAMES):
+    if text[0].isdigit() or (len(text) > 2 and _is_nothing(text)):
         return None
     return text if "@" not in text and "://" not in text else None
 

@@ -184,14 +184,18 @@ class _Flattener:
         if not is_uniform or self.is_addressed(path):
             return None
         texts = [key for key in keys if all(isinstance(item[key], str) for item in items)]
+        # Questions differ, unlike their types: each text counts once.
         labels = {
-            key: sum(bool(self.is_label(item[key])) for item in items[:MAX_LISTS]) for key in texts
+            key: sum(
+                bool(self.is_label(text)) for text in {item[key] for item in items[:MAX_LISTS]}
+            )
+            for key in texts
         }
         name_key = max(texts, key=lambda key: labels[key], default=None)
         if name_key is None or 3 * labels[name_key] < min(len(items), MAX_LISTS):
             return None
         rest = [key for key in keys if key != name_key]
-        return name_key, rest[-1]
+        return name_key, max(rest, key=lambda key: (*_variety(items, key), keys.index(key)))
 
     def _known_pair_keys(self, items: list[Tree], path: Path) -> tuple[str, str] | None:
         keys = {plain_letters(key): key for key in items[0]}
@@ -246,6 +250,12 @@ class _Flattener:
         if not are_names or len(set(names)) != len(names) or self.is_addressed(path):
             return None
         return columns, dict(zip(names, values, strict=True)), cells
+
+
+def _variety(items: list[Tree], key: str) -> tuple[int, int]:
+    """How many addresses and how many texts a key has: answers vary, unlike types."""
+    texts = {text_of(item[key]) or "" for item in items[:MAX_LISTS]}
+    return sum("@" in text for text in texts), len(texts)
 
 
 def _take_labels(tree: dict[str, Tree]) -> dict[str, Tree]:

@@ -351,11 +351,15 @@ def test_amounts_and_currencies(body: dict[str, Any], value: Money | None) -> No
         ({"land": "2 acres"}, "country"),
         ({"job_title": "Please select"}, "job_title"),
         ({"company": "Choose an option"}, "company"),
+        ({"company": "not applicable"}, "company"),
+        ({"company": "#N/A"}, "company"),
+        ({"surname": "[not provided]"}, "last_name"),
+        ({"surname": "nan"}, "last_name"),
     ],
 )
 def test_what_nobody_chose(fields: dict[str, str], target: str) -> None:
-    """The first entry of a list to choose from is no value, and stays an answer."""
-    lead = lead_of(form(name="Ada", **fields))
+    """The first entry of a list, and a word for nothing, is no value, and stays an answer."""
+    lead = lead_of(form(firstname="Ada", **fields))
     assert getattr(lead, target) is None
     assert lead.answers == fields
 

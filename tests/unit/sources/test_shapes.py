@@ -42,6 +42,18 @@ def test_questions_with_answers(name: str, value: str) -> None:
     assert usual(lead_of(json_post({"fields": pairs}))) == ADA
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [{}, {"вид": "text"}, {"обязательно": "true"}, {"вид": "text", "номер": "1"}],
+)
+def test_questions_in_unknown_words(beside: dict[str, str]) -> None:
+    """Where the keys are unknown, questions ask for fields and answers vary, unlike their types."""
+    pairs = [{"въпрос": label, "отговор": text} | beside for label, text in ADA.items()]
+    assert flat({"fields": pairs}) == {"fields": ADA}
+    pairs = [beside | {"отговор": text, "въпрос": label} for label, text in ADA.items()]
+    assert flat({"fields": pairs}) == {"fields": ADA}
+
+
 def test_questions_at_the_top() -> None:
     """A body that is a list of questions is one lead, not one for each question."""
     pairs = [{"name": label, "value": text} for label, text in ADA.items()]
