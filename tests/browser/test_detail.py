@@ -148,7 +148,7 @@ def test_the_story_of_a_delivery(console: Console, open_page: OpenPage) -> None:
     page = open_page(f"/ops/leads/{id}")
     expect(page.locator(".attempts tbody tr").first).to_be_visible()
     expect(page.get_by_role("heading", name="In Pipedrive")).to_be_visible()
-    page.get_by_role("link", name="Attribution").click()
+    page.locator("[data-tab=attribution]").click()
     expect(page.locator("#tab-attribution")).to_contain_text("rule 1: utm_source is “google”")
     expect(page.locator("#tab-attribution")).to_contain_text("Paid search")
 
