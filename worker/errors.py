@@ -310,6 +310,7 @@ class PipedriveError(LeadlineError):
     `call` is the operation's name (`leads.add`), `status` the HTTP status or None, `detail`
     Pipedrive's own message (at most 500 characters), `field` the field it complains about, if any.
     `sent_ids` maps the request's fields to the ids in them; fields that hold none map to None.
+    `foreign`: the answer is not of the form of Pipedrive's API.
     """
 
     code = "pipedrive"
@@ -332,6 +333,7 @@ class PipedriveError(LeadlineError):
         self.vendor_code = vendor_code
         self.field = field
         self.sent_ids: Mapping[str, int | str | None] = {}
+        self.foreign = False
 
 
 class NotSent(PipedriveError):

@@ -15,6 +15,7 @@ Json = dict[str, Any]
 HOUR = 3600
 PAGE = "<!DOCTYPE html><title>Welcome</title><p>This is somebody else's website."
 NOT_FOUND_PAGE = "<!DOCTYPE html><title>404 Not Found</title><h1>Not Found</h1>"
+PROXY_PAGE = "<!DOCTYPE html><title>407</title><h1>Proxy Authentication Required</h1>"
 NO_TOKENS = {"x-daily-ratelimit-token-remaining": "0"}
 
 # Every call below `/v1` and `/api`: all save those for access tokens. It is one match, because each
@@ -90,6 +91,11 @@ PRESETS: dict[str, FaultPreset] = {
         "another API answers (200, JSON without `success`)",
         API,
         {"status": 200, "body": {"status": "ok"}},
+    ),
+    "proxy-refuses": FaultPreset(
+        "a proxy in between wants credentials of its own (407, HTML)",
+        API,
+        _page(407, PROXY_PAGE),
     ),
     "oauth-wrong-host": FaultPreset(
         "another website answers at the OAuth token URL",

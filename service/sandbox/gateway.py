@@ -18,7 +18,7 @@ from service.sandbox.caller_connection import CallerConnection, Headers
 from service.sandbox.credentials import Caller, Credentials
 from service.sandbox.fault_effects import SandboxResponse
 from service.sandbox.faults import Faults
-from service.sandbox.request_validation import parse_query, request_validators
+from service.sandbox.request_validation import MULTIPART, parse_query, request_validators
 from service.sandbox.resources.account_changes import Change, change_account
 from service.sandbox.resources.handlers import HANDLERS
 
@@ -189,8 +189,8 @@ class GatewayExchange:
     def change_account(self, change: Change) -> None:
         """Change the records that the call names in its path, query and body."""
         try:
-            body = msgspec.json.decode(self._request.raw or b"{}", type=dict[str, Any])
-        except msgspec.DecodeError:
+            body = self._decode_body()
+        except (msgspec.DecodeError, ApiError):
             body = {}
         query = {
             name: int(text) if text.isdecimal() else text
@@ -198,6 +198,13 @@ class GatewayExchange:
         }
         change_account(self._gateway.company, change, query | body | self._path_ids())
         self._gateway.company.store.commit()
+
+    def _decode_body(self) -> dict[str, Any]:
+        """The fields of the body, which is JSON or a form. Raises `DecodeError` and `ApiError`."""
+        content_type, raw = self._request.headers.get("content-type", ""), self._request.raw
+        if self._route is not None and content_type.startswith(MULTIPART):
+            return self._gateway.validators[self._route.operation.name].read_body(content_type, raw)
+        return msgspec.json.decode(raw or b"{}", type=dict[str, Any])
 
     def _path_ids(self) -> dict[str, Any]:
         """The id in the path, under the name that it has in bodies: `person_id`."""

@@ -39,6 +39,7 @@ def fates(pipeline: Pipeline, ids: list[str]) -> set[tuple[State, str | None, in
         ("wrong-host", "address", "set PIPEDRIVE_BASE_URL"),
         ("wrong-host-404", "address", "set PIPEDRIVE_BASE_URL"),
         ("wrong-host-json", "address", "set PIPEDRIVE_BASE_URL"),
+        ("proxy-refuses", "address", "check the proxy in between"),
         ("endpoint-removed", "version", "update Leadline"),
         ("search-removed", "version", "update Leadline"),
         ("token-refused", "credentials", "set a valid PIPEDRIVE_API_TOKEN"),
@@ -93,6 +94,20 @@ def test_a_page_in_place_of_one_answer_is_no_wrong_address(
     assert pipeline.ledger.gate.find_pause() is None
     assert pipeline.deliver_later(record.id, 100).state is State.DELIVERED
     assert len(account.leads) == 2
+
+
+@pytest.mark.parametrize("status", [400, 406, 413, 451])
+def test_a_page_that_refuses_one_content_is_about_that_lead(
+    status: int, pipeline: Pipeline, account: Account
+) -> None:
+    """What a filter on the way refuses of one lead is that lead's dead letter, and stops no other."""
+    pipeline.settings(existing="new")
+    pipeline.accept_and_deliver(email="warm@example.com")
+    page: dict[str, Any] = {"kind": "answer", "status": status, "html": "<html>"}
+    account.fault({"operation": "persons.add", "body_contains": "ada@"}, page)
+    record = pipeline.accept_and_deliver()
+    assert (record.state, pipeline.ledger.gate.find_pause()) == (State.DEAD, None)
+    assert pipeline.accept_and_deliver(email="grace@example.com").state is State.DELIVERED
 
 
 def test_a_create_that_a_wrong_host_answered_is_looked_for_later(

@@ -397,6 +397,7 @@ def test_an_inaccessible_account(
         ("wrong-host", "PIPEDRIVE_BASE_URL", "is not Pipedrive's API"),
         ("wrong-host-404", "PIPEDRIVE_BASE_URL", "is not Pipedrive's API"),
         ("wrong-host-json", "PIPEDRIVE_BASE_URL", "is not Pipedrive's API"),
+        ("proxy-refuses", "PIPEDRIVE_BASE_URL", "is not Pipedrive's API"),
         ("token-refused", "PIPEDRIVE_API_TOKEN", "set a valid PIPEDRIVE_API_TOKEN"),
     ],
 )

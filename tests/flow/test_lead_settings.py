@@ -585,3 +585,48 @@ def test_files_go_to_a_deal_in_the_leads_place(pipeline: Pipeline, account: Acco
     pipeline.settings(files=True, existing_deals=True)
     pipeline.deliver(accept_form(pipeline, ("cv.pdf", PDF)))
     assert [file["deal_id"] for file in account.state()["files"]] == [deal_id]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), [("convert-lead", "deal_id"), ("delete-lead", "person_id")]
+)
+@pytest.mark.parametrize("call", [{"operation": "notes.add"}, {"operation": "files.add"}])
+def test_files_follow_their_lead(
+    call: dict[str, Any], change: str, field: str, pipeline: Pipeline, account: Account
+) -> None:
+    """If the lead is converted before its files, the deal gets them, else the person.
+
+    They go where the note went, which was looked up once, and the attempts say where.
+    """
+    pipeline.settings(files=True, note=call["operation"] == "notes.add")
+    account.fault({**call, "count": 1}, {"kind": "meanwhile", "change": change})
+    files = [("cv.pdf", PDF), ("photo.png", PNG)]
+    record = pipeline.deliver(accept_form(pipeline, *files, message="my CV"))
+    assert record.state is State.DELIVERED
+    state = account.state()
+    target = state["deals"][0]["id"] if field == "deal_id" else record.person_id
+    assert [(file["name"], file.get(field)) for file in state["files"]] == [
+        ("cv.pdf", target),
+        ("photo.png", target),
+    ]
+    assert account.calls("deals.list") == ["deals.list"]
+    moved = [each.step for each in pipeline.ledger.attempts(record.id) if each.outcome == "moved"]
+    assert moved[-2:] == ["file", "file"]
+
+
+@pytest.mark.parametrize("kind", ["commit-then-drop", "drop-before"])
+@pytest.mark.parametrize("change", ["convert", "delete"])
+def test_a_lost_answer_and_a_lead_that_goes_make_one_file(
+    change: str, kind: str, pipeline: Pipeline, account: Account
+) -> None:
+    """A file is attached once, whatever became of its lead and of the answer."""
+    pipeline.settings(files=True)
+    account.fault({"operation": "files.add", "count": 1}, {"kind": kind})
+    record = pipeline.deliver(accept_form(pipeline, ("cv.pdf", PDF), ("photo.png", PNG)))
+    path = f"/v1/leads/{record.lead_id}"
+    if change == "convert":
+        post(account, f"/api/v2/leads/{record.lead_id}/convert/deal", {})
+    else:
+        account.http.delete(path, headers={"x-api-token": TOKEN}).raise_for_status()
+    assert pipeline.deliver_later(record.id, 200).state is State.DELIVERED
+    assert [file["name"] for file in account.state()["files"]] == ["cv.pdf", "photo.png"]

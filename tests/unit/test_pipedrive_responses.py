@@ -137,6 +137,19 @@ def test_definite(
     assert (caught.value.call, caught.value.status) == (call.name, status)
 
 
+@pytest.mark.parametrize("status", [400, 407, 413, 451, 495])
+@pytest.mark.parametrize(
+    ("body", "foreign"),
+    [(PAGE, True), (b"nope", True), (b'{"error":"x"}', True), (v1("x"), False), (b"", False)],
+)
+def test_a_refusal_that_is_not_pipedrives(status: int, body: bytes, foreign: bool) -> None:
+    """It is marked; to the call for our own user, which has no content, it means the address."""
+    for call, kind in ((LEADS_ADD, Invalid), (USERS_ME, WrongAddress if foreign else Invalid)):
+        with pytest.raises(PipedriveError) as caught:
+            decipher(call, status, {}, body)
+        assert (type(caught.value), caught.value.foreign) == (kind, foreign)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "body", "repeatable"),
     [(*answer, Unavailable) for answer in UNCLEAR]

@@ -52,6 +52,8 @@ class DeliveryRun:
     owner_id: int | None = None
     files_done: int = 0
     uploads: tuple[UploadedFile, ...] = ()
+    # Where note and files go if the lead is gone: one field of a request, with an id.
+    moved_to: dict[str, int | str] | None = None
     attempts: list[Attempt] = field(default_factory=list)
     # The steps in which this delivery, not an earlier attempt, created something.
     created_steps: set[str] = field(default_factory=set)

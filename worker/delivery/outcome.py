@@ -21,6 +21,7 @@ from worker.errors import (
     AccountFault,
     EndpointGone,
     Forbidden,
+    Invalid,
     LeadlineError,
     LeaseLost,
     NotSent,
@@ -140,11 +141,12 @@ class DeliveryOutcome:
 
         A 403 means the credentials if we may not even read our own user. An answer that is not
         Pipedrive's means the address if that call gets such a one too; else Pipedrive lacks this
-        one call, or something on the way spoilt the answer. After a create it then stays unknown
-        whether it happened.
+        one call, or something on the way spoilt the answer or refused this content. After a create
+        it then stays unknown whether it happened.
         """
         unknown = isinstance(error, OutcomeUnknown) and (error.status or 500) < 400
-        if not (unknown or isinstance(error, Forbidden | WrongAddress)):
+        foreign = isinstance(error, Invalid) and error.foreign
+        if not (unknown or foreign or isinstance(error, Forbidden | WrongAddress)):
             return error
         try:
             self.check_credentials()

@@ -6,6 +6,7 @@ Each step checks whether it is done already, does it if not, and records it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from msgspec import structs
 
@@ -16,6 +17,7 @@ from worker.delivery.refused import LEAD, ORGANIZATION, PERSON, find_stale_ids
 from worker.delivery.unknown_outcome import NOTE_TARGETS, NoteTarget, note_targets
 from worker.errors import Forbidden, Gone, Invalid, Refused
 from worker.lead.owner_turns import owner_in_turn
+from worker.lead.uploads import UploadedFile
 from worker.ledger.contact_cache import CachedPerson, normalize_name
 from worker.ledger.identifiers import PersonIdentity, is_one_of
 from worker.pipedrive.models import (
@@ -444,23 +446,37 @@ def add_note(run: DeliveryRun) -> None:
     content = run.plan.note_for(run.result)
     if content is None or run.note_id is not None or run.lead_id is None:
         return
+    note_id = _add_to_lead(
+        run, "note", lambda target: _create_note(run, note_body(content, **target))
+    )
+    run.record_facts("note", note_id=note_id)
+
+
+def _add_to_lead(run: DeliveryRun, step: str, create: Callable[[NoteTarget], int]) -> int:
+    """Create a note or a file on the lead, else on what is left of it.
+
+    What follows goes to the same place. Raises `Refused` if it is the note or the file that was
+    refused, or if nothing is left.
+    """
     refusal: Refused | None = None
-    for target in note_targets(run, run.lead_id):
+    targets = [run.moved_to] if run.moved_to else note_targets(run, run.lead_id or "")
+    for target in targets:
         try:
-            note_id = _create_note(run, note_body(content, **target))
+            created = create(target)
         except Refused as error:
             if not _is_target_refused(run, error, target):
-                # It is the note that was refused, not an id: nothing is resolved afresh.
+                # No id was refused: nothing is resolved afresh.
                 error.sent_ids = {}
                 raise
             refusal = error
             continue
-        run.record_facts("note", note_id=note_id)
         if refusal is not None:
+            run.moved_to = target
+        if run.moved_to is not None:
             [(field, value)] = target.items()
             place = f"{NOTE_TARGETS[field]} {value}"
-            run.record_attempt("note", "moved", f"the lead is gone: added to the {place}")
-        return
+            run.record_attempt(step, "moved", f"the lead is gone: added to the {place}")
+        return created
     assert refusal is not None
     raise refusal
 
@@ -470,7 +486,7 @@ def _create_note(run: DeliveryRun, body: Json) -> int:
 
 
 def _is_target_refused(run: DeliveryRun, error: Refused, target: NoteTarget) -> bool:
-    """Return whether a note was refused because what it was to be added to is gone.
+    """Return whether a note or file was refused because what it was to be added to is gone.
 
     Without a reason, the lead is read again.
     """
@@ -484,24 +500,23 @@ def _is_target_refused(run: DeliveryRun, error: Refused, target: NoteTarget) -> 
     return _read_open_lead(run, run.lead_id) is None
 
 
-def _create_file(run: DeliveryRun, body: Json) -> None:
-    run.create("file", lambda: run.pipedrive.files.add(body))
-
-
 def attach_files(run: DeliveryRun) -> None:
-    """Attach the files that were posted to the lead, one after another.
+    """Attach the files that were posted, one after another, to the lead or what is left of it.
 
     A file that Pipedrive refuses, for its size or the account's space, is left out: the lead is
     there already.
     """
     if run.lead_id is None:
         return
-    target = unknown_outcome.note_target(run.lead_id)
     for number, upload in enumerate(run.uploads[run.files_done :], run.files_done + 1):
         try:
-            _create_file(run, file_body(upload, **target))
+            _add_to_lead(run, "file", partial(_create_file, run, upload))
         except Refused as error:
             run.record_attempt("file", "left out", f"file {number}: {error.code}")
             run.record_facts("", files_done=number)
         else:
             run.record_facts("file", files_done=number)
+
+
+def _create_file(run: DeliveryRun, upload: UploadedFile, target: NoteTarget) -> int:
+    return run.create("file", lambda: run.pipedrive.files.add(file_body(upload, **target))).id

@@ -20,7 +20,7 @@ from worker.fate import Policy, wait_after
 from worker.lead.note import has_marker_of
 from worker.ledger.contact_cache import normalize_name
 from worker.ledger.identifiers import is_one_of, person_identities
-from worker.pipedrive.models import PipedriveLead, contact_texts, parse_timestamp
+from worker.pipedrive.models import PipedriveFile, PipedriveLead, contact_texts, parse_timestamp
 
 # Fields of a record, as a lookup returns them; empty if it found nothing.
 Facts = dict[str, str | int | None]
@@ -31,7 +31,7 @@ CLOCK_SKEW_SECONDS = 300.0
 # Before the id of a deal that is recorded in place of a lead.
 DEAL_PREFIX = "deal:"
 
-# What a note is added to: one field of `NOTE_TARGETS`, with an id.
+# What a note or a file is added to: one field of `NOTE_TARGETS`, with an id.
 NoteTarget = dict[str, int | str]
 NOTE_TARGETS = {
     "lead_id": "lead",
@@ -137,15 +137,8 @@ def find_deal(run: DeliveryRun) -> Facts:
     return {}
 
 
-def note_target(lead_id: str) -> dict[str, int | str]:
-    """Return what the note is added to: the lead, or the deal that is recorded in its place."""
-    if lead_id.startswith(DEAL_PREFIX):
-        return {"deal_id": int(lead_id.removeprefix(DEAL_PREFIX))}
-    return {"lead_id": lead_id}
-
-
 def note_targets(run: DeliveryRun, lead_id: str) -> Iterator[NoteTarget]:
-    """Yield what the note may be added to: the lead, the deal that it became, person, organisation.
+    """Yield what note and files may be added to: the lead, else its deal, person, organisation.
 
     The deal is looked up only when it is reached, which costs 10 tokens.
     """
@@ -234,16 +227,26 @@ def find_note_on(run: DeliveryRun, **target: Any) -> Facts:
 
 
 def _find_file(run: DeliveryRun, announced_at: float) -> Facts:
-    """Find the file among the newest by its name and its lead or deal."""
+    """Find the file among the newest by its name, wherever it went if its lead is gone.
+
+    A file is compared with what it was added to, not with whom that belongs to.
+    """
     if run.lead_id is None or run.files_done >= len(run.uploads):
         return {}
-    [(field, target)] = note_target(run.lead_id).items()
     name = run.uploads[run.files_done].name
-    for file in run.pipedrive.files.list_newest():
-        is_new = parse_timestamp(file.add_time) >= announced_at - CLOCK_SKEW_SECONDS
-        if is_new and file.name == name and getattr(file, field) == target:
-            return {"files_done": run.files_done + 1}
+    places = [
+        _place_of(file)
+        for file in run.pipedrive.files.list_newest()
+        if file.name == name and parse_timestamp(file.add_time) >= announced_at - CLOCK_SKEW_SECONDS
+    ]
+    if places and any(target in places for target in note_targets(run, run.lead_id)):
+        return {"files_done": run.files_done + 1}
     return {}
+
+
+def _place_of(file: PipedriveFile) -> NoteTarget:
+    ids = {field: getattr(file, field) for field in NOTE_TARGETS}
+    return dict([(field, value) for field, value in ids.items() if value is not None][:1])
 
 
 # How to look for each create, by the step that was announced.

@@ -114,12 +114,14 @@ class Note(Struct, frozen=True, kw_only=True):
 
 
 class PipedriveFile(Struct, frozen=True, kw_only=True):
-    """A file that was added to a lead or deal. `name` is the one that people see."""
+    """A file that was added to a lead or another record. `name` is the one that people see."""
 
     id: int
     name: str | None = None
     lead_id: str | None = None
     deal_id: int | None = None
+    person_id: int | None = None
+    org_id: int | None = None
     add_time: str | None = None
 
 

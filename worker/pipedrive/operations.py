@@ -218,7 +218,7 @@ class Files(_Operations):
     """https://developers.pipedrive.com/docs/api/v1/Files"""
 
     def add(self, body: Mapping[str, Any]) -> PipedriveFile:
-        """Add a file to one of `lead_id` and `deal_id`; `file` is an `UploadedFile`."""
+        """Add a file to one lead, deal, person or organisation; `file` is an `UploadedFile`."""
         return self._call(calls.FILES_ADD, parse_created(PipedriveFile), body=body)
 
     def list_newest(self) -> ResultPage[PipedriveFile]:

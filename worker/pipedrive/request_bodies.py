@@ -211,7 +211,7 @@ def note_body(content: str, **target: Id) -> Json:
 
 
 def file_body(upload: UploadedFile, **target: Id) -> Json:
-    """`POST /v1/files`; `target` is one of `lead_id` and `deal_id`."""
+    """`POST /v1/files`; `target` is what it is added to, as in a note."""
     return {**target, "file": upload}
 
 

@@ -10,6 +10,8 @@ no response, 5xx, 408, cut off,
 403                                      Blocked or Forbidden
 415                                      FeatureOff
 404, 405, 410 that is not Pipedrive's    WrongAddress
+any other 4xx to `users.me` that is not
+  Pipedrive's                            WrongAddress
 404, 410 about a record that we named    Gone
 any other 404, 405, 410                  EndpointGone
 any other 4xx                            Invalid
@@ -49,7 +51,7 @@ from worker.errors import (
     Unavailable,
     WrongAddress,
 )
-from worker.pipedrive.calls import Call, scope_of
+from worker.pipedrive.calls import USERS_ME, Call, scope_of
 from worker.pipedrive.models import CUSTOM_KEY
 from worker.pipedrive.redaction import clean_text, find_rejected_field, redact
 from worker.pipedrive.transport import ResponseTooLarge
@@ -241,13 +243,18 @@ def _client_error(
                 error.field = find_rejected_field(message)
             return error
         case _:
-            return Invalid(
+            foreign = is_foreign(document, body)
+            # Nothing in that call can be wrong but its address.
+            error_type = WrongAddress if foreign and call is USERS_ME else Invalid
+            error = error_type(
                 call.name,
                 detail,
                 status=status,
                 vendor_code=vendor_code,
                 field=find_rejected_field(message),
             )
+            error.foreign = foreign
+            return error
 
 
 # What a 403 is about, where only its words say so.

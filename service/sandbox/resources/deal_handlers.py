@@ -85,13 +85,15 @@ def convert_lead(call: ValidCall, company: Company) -> OperationResult:
 
 
 def turn_into_deal(lead: Record, body: Record, company: Company) -> Record:
-    """Replace a lead by a deal, which gets its notes."""
+    """Replace a lead by a deal, which gets its notes and files."""
     store = company.store
     deal = store.deals.put(_build_deal(lead, body, company))
     store.leads.remove(lead["id"])
     company.index.remove("lead", lead["id"])
     for note in store.notes.find_by("lead_id", lead["id"]):
         store.notes.put(note | {"lead_id": None, "deal_id": deal["id"]})
+    for file in [file for file in store.files if file.get("lead_id") == lead["id"]]:
+        store.files.put(file | {"lead_id": None, "deal_id": deal["id"]})
     return deal
 
 
