@@ -120,7 +120,7 @@ def normalize(
     """
     adapter = ADAPTERS[source.adapter]
     status = source.reply or (adapter.response.status if adapter.response else adapter.reply)
-    if source.adapter != "form" and not request.body.strip() and is_json(request):
+    if not request.body.strip() and source.adapter != "form" and is_json(request):
         return NormalizationResult(
             outcome=Outcome.NO_LEAD,
             detail="an empty body: a ping",

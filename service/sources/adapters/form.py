@@ -14,11 +14,10 @@ from service.sources.schema import Rate, Source
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """The form's fields as they are; the Referer is its page, unless a field names one."""
-    page = request.header("referer")
-    return [
-        msgspec.structs.replace(event, referer=page)
-        for event in parse_events(decode_body(request), source)
-    ]
+    events, page = parse_events(decode_body(request), source), request.header("referer")
+    if page is None:
+        return events
+    return [msgspec.structs.replace(event, referer=page) for event in events]
 
 
 ADAPTER = Adapter(

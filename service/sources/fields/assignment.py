@@ -15,7 +15,7 @@ from service.sources.fields.attribution import is_tracked
 from service.sources.fields.countries import is_country
 from service.sources.fields.effort import Effort
 from service.sources.fields.emails import parse_address
-from service.sources.fields.owners import CONTACT, NAMES, PERSONAL, Owner, Ownership
+from service.sources.fields.owners import ABOUT_FORM, CONTACT, NAMES, PERSONAL, Owner, Ownership
 from service.sources.fields.phones import (
     is_plain_number,
     looks_like_phone,
@@ -30,6 +30,7 @@ from service.sources.payload.event import PayloadField
 from service.sources.payload.tree import Tree, text_of
 from worker.lead.money import parse_money
 from worker.lead.phone_numbers import is_same_number
+from worker.lead.templates import CLICK_IDS, UTM_PARTS
 
 # How much each part of a person weighs when several owners compete to be the lead.
 WEIGHTS = {"email": 4, "phone": 3, "name": 3, "first_name": 2, "last_name": 2, "job_title": 1}
@@ -70,6 +71,13 @@ _PHONE_PART = re.compile(r"\+?[0-9]{1,4}")
 _NEVER_ONE_OF_SEVERAL = frozenset({"value.amount", "value.currency", "country"})
 # Fields of the lead whose value may turn out to belong to another field.
 _SPECIAL = frozenset({"country", "phone", "phone_code", "website"})
+# Fields of the lead that take whatever text their parsers take.
+_PLAIN = frozenset(
+    (
+        *ABOUT_FORM, *(f"utm_{part}" for part in UTM_PARTS),
+        *(f"click_ids.{name}" for name in CLICK_IDS),
+    )
+)  # fmt: skip
 # Fields of the lead whose names are so common that the value must fit as well.
 _DOUBTED = frozenset({"consent", "message", "company", "phone", *NAMES})
 # A given and a family name, each capitalised if the script has capitals; or a few characters of
@@ -146,6 +154,12 @@ class _Assigner:
             field, target = fields[candidate.index], candidate.target
             value = field.value
             if value is None or value == "" or target in taken or candidate.index in used:
+                continue
+            if target in _PLAIN and type(value) is str and target not in self.choices:
+                parsed = parse_value(target, value)
+                if parsed is not None:
+                    why, phrase = candidate.why, candidate.phrase
+                    self._choose(Choice(candidate.index, target, parsed, why, phrase))
                 continue
             if candidate.owner is None or target not in PERSONAL:
                 if choice := self._parse(candidate, field, self.choices.get(target)):

@@ -22,6 +22,8 @@ _PLACEHOLDER = re.compile(
     r"\((?:not set|none|not provided|direct)\)|null|none|undefined|nan|n/a|-+",
     re.IGNORECASE | re.DOTALL,
 )
+# The first characters of all of these.
+_PLACEHOLDER_STARTS = frozenset("{$[%<_*xX(nNuU-")
 # In other fields, only tokens that nobody would type.
 _TEMPLATE_TOKEN = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|%%[^%]*%%|\*\|[^|]*\|\*|\[object Object\]", re.IGNORECASE
@@ -38,8 +40,10 @@ _FIELD_BY_PARAMETER = {to_phrase(f"utm_{part}"): f"utm_{part}" for part in UTM_P
 def parse_tracking_value(text: str) -> str | None:
     """The value of a utm field or click id; None for a placeholder (`{{campaign}}`, `xxxxx`)."""
     value = clean_line(text)
-    is_value = value and len(value) <= MAX_TRACKING_CHARS and not _PLACEHOLDER.fullmatch(value)
-    return value if is_value else None
+    if not value or len(value) > MAX_TRACKING_CHARS:
+        return None
+    is_placeholder = value[0] in _PLACEHOLDER_STARTS and _PLACEHOLDER.fullmatch(value)
+    return None if is_placeholder else value
 
 
 def is_tracked(text: str) -> bool:

@@ -81,9 +81,8 @@ def build_lead(
         builder.put(target, value)
     labels = _source_labels(source)
     plan = make_plan(fields, labels, effort)
-    used_indexes = {index for index, field in enumerate(fields) if field.path in used}
-    partly_used_indexes = {at for at, field in enumerate(fields) if field.path in partly_used}
-    taken_indexes = used_indexes | partly_used_indexes
+    used_indexes = _indexes_of(fields, used)
+    taken_indexes = used_indexes | _indexes_of(fields, partly_used)
     assignment = assign(plan, fields, builder.fields, taken_indexes, effort)
     if readings is not None:
         readings += explain_fields(
@@ -155,13 +154,19 @@ class LeadBuilder:
         self.answers[name] = answer
 
 
+def _indexes_of(fields: list[PayloadField], paths: set[Path]) -> set[int]:
+    return {at for at, field in enumerate(fields) if field.path in paths} if paths else set()
+
+
 def _is_hidden(field: PayloadField, hidden: frozenset[str]) -> bool:
     """Whether a field is a secret, a honeypot or for machines, and therefore not an answer."""
-    label = field.label
-    if label in hidden or _is_secret(label):
+    name = field.path[-1] if field.path else field.label
+    if name in hidden or _is_secret(name):
         return True
-    name = field.path[-1] if field.path else label
-    return name != label and (name in hidden or _is_secret(name))
+    if field.name_path is field.path and len(field.path) == 1 and field.title is None:
+        return False  # its label is its name
+    label = field.label
+    return label in hidden or _is_secret(label)
 
 
 @lru_cache(maxsize=4_096)

@@ -115,7 +115,10 @@ def parse_bool(value: Tree) -> bool | None:
 
 def parse_short_text(value: Tree) -> str | None:
     """One line of at most 255 characters, not a truth value, or what nobody filled in or chose."""
-    text = "" if isinstance(value, bool) else clean_line(text_of(value) or "")
+    if type(value) is str:
+        text = clean_line(value)
+    else:
+        text = "" if isinstance(value, bool) else clean_line(text_of(value) or "")
     if not 0 < len(text) <= MAX_LINE_CHARS or is_template_token(text):
         return None
     return None if _PLACEHOLDER.fullmatch(text) else text
@@ -224,7 +227,11 @@ def parse_answer(value: Tree) -> str | list[str] | None:
 
 
 def _from_text(parse: Callable[[str], str | None]) -> Callable[[Tree], str | None]:
-    return lambda value: None if value is None else parse(text_of(value) or "")
+    def parse_text(value: Tree) -> str | None:
+        text = value if type(value) is str else text_of(value) or ""
+        return None if value is None else parse(text)
+
+    return parse_text
 
 
 # For utm_* and click ids.
