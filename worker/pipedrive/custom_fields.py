@@ -29,6 +29,7 @@ from msgspec import Struct, field
 
 from worker.lead.dates import parse_date, parse_date_range, parse_time, parse_time_range
 from worker.lead.money import parse_money
+from worker.units import int_if_whole
 
 # From the table of field types in Pipedrive's API reference.
 MAX_SHORT_CHARS, MAX_LONG_CHARS = 255, 65_000
@@ -160,7 +161,7 @@ def _encode_monetary(info: FieldInfo, text: str, context: EncodingContext) -> di
         )
     if money.currency is not None and not context.has_currency(money.currency):
         raise ValueError(f"expected a currency of the account, got {money.currency}")
-    return info.encode_pair("currency", _int_if_whole(money.amount), money.currency)
+    return info.encode_pair("currency", int_if_whole(money.amount), money.currency)
 
 
 def _encode_enum(info: FieldInfo, text: str, _: EncodingContext) -> dict[str, Any]:
@@ -240,21 +241,17 @@ def _encode_messenger(info: FieldInfo, text: str, _: EncodingContext) -> dict[st
 def _parse_number(text: str) -> int | float:
     """Parse a number as programs write it (`1.200` is 1.2), else as people do (`1,200` is 1200)."""
     if _NUMBER.fullmatch(text):
-        return _int_if_whole(float(text)) if "." in text else int(text)
+        return int_if_whole(float(text)) if "." in text else int(text)
     money = parse_money(text)
     if money is None or money.currency is not None:
         raise ValueError(f"expected a number, got {_redacted(text)}")
-    return _int_if_whole(money.amount)
+    return int_if_whole(money.amount)
 
 
 def _require_length(text: str, max_chars: int) -> str:
     if len(text) > max_chars:
         raise ValueError(f"expected up to {max_chars} characters, got {len(text)}")
     return text
-
-
-def _int_if_whole(number: float) -> int | float:
-    return int(number) if number.is_integer() else number
 
 
 def _redacted(text: str) -> str:
