@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from service.cli import output
 from service.cli.main import COMMANDS, main
 from service.sandbox.fault_presets import PRESETS
 from tests.flow.test_cli_deciding import Connect, Terminal
+from tests.polling import eventually
 from worker.contract import State
 from worker.ledger.audit import AuditTrail
 
@@ -64,12 +66,23 @@ def test_each_row_is_one_line(terminal: Terminal) -> None:
         (("status",), "dead"),
     ]
     for words, id in tables:
-        terminal.env.pop("COLUMNS", None)
-        lines = terminal.run(*words).stdout.splitlines()
-        assert [line for line in lines if id in line.split()], words
+        assert [line for line in printed(terminal, words) if id in line.split()], words
         for width in ("80", "200"):
-            terminal.env["COLUMNS"] = width
-            assert terminal.run(*words).stdout.splitlines() == lines, (words, width)
+            # An age may pass a second between two runs.
+            is_same = partial(is_same_at, terminal, words, width)
+            assert eventually(is_same), (words, width)
+
+
+def printed(terminal: Terminal, words: tuple[str, ...]) -> list[str]:
+    return terminal.run(*words).stdout.splitlines()
+
+
+def is_same_at(terminal: Terminal, words: tuple[str, ...], width: str) -> bool:
+    """Whether a command prints the same at a width as where none is set."""
+    terminal.env.pop("COLUMNS", None)
+    lines = printed(terminal, words)
+    terminal.env["COLUMNS"] = width
+    return printed(terminal, words) == lines
 
 
 def test_a_table_fits_arbitrary_text(capsys: pytest.CaptureFixture[str]) -> None:
