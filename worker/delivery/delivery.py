@@ -14,7 +14,7 @@ from datetime import UTC
 import structlog
 
 from worker.contract import Attempt, Lead, State
-from worker.delivery import steps, unknown_outcome
+from worker.delivery import attachments, contacts, create_or_label, unknown_outcome
 from worker.delivery.context import DeliveryContext, DeliveryRun
 from worker.delivery.fetch import Fetcher, FetchResult
 from worker.delivery.outcome import DeliveryOutcome, no_ids
@@ -221,19 +221,19 @@ class Delivery:
                     run.plan, run.lead, names.left_out, without_value=names.lacks_currency
                 )
             step = "organization"
-            steps.resolve_organization(run, names)
+            contacts.resolve_organization(run, names)
             step = "person"
-            person = steps.resolve_person(run, names)
-            steps.enrich_contacts(run, names)
+            person = contacts.resolve_person(run, names)
+            contacts.enrich_contacts(run, names)
             step = "lead"
             unknown_outcome.adopt_lost_work(run)
             unknown_outcome.adopt_moved_lead(run)
-            steps.create_or_label_lead(run, person, names)
+            create_or_label.create_or_label_lead(run, person, names)
             rewrite_ignored_fields(run, names, context.metadata)
             step = "note"
-            steps.add_note(run)
+            attachments.add_note(run)
             step = "file"
-            steps.attach_files(run)
+            attachments.attach_files(run)
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The steps of a delivery: organisation, person, lead or label, note.
+"""The organisation, the person and the owner of a delivery: found, created or completed.
 
 Each step checks whether it is done already, does it if not, and records it.
 """
@@ -6,37 +6,27 @@ Each step checks whether it is done already, does it if not, and records it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 from msgspec import structs
 
-from worker.contract import Json, Result
+from worker.contract import Json
 from worker.delivery import unknown_outcome
 from worker.delivery.context import DeliveryRun
-from worker.delivery.refused import LEAD, ORGANIZATION, PERSON, find_stale_ids
-from worker.delivery.unknown_outcome import NOTE_TARGETS, NoteTarget, note_targets
-from worker.errors import Forbidden, Gone, Invalid, Refused
+from worker.delivery.refused import ORGANIZATION, PERSON
+from worker.errors import Forbidden, Gone, Invalid
 from worker.lead.owner_turns import owner_in_turn
-from worker.lead.uploads import UploadedFile
 from worker.ledger.contact_cache import CachedPerson, normalize_name
 from worker.ledger.identifiers import PersonIdentity, is_one_of
 from worker.pipedrive.models import (
-    Deal,
     Organization,
     Person,
-    PipedriveLead,
     contact_texts,
-    parse_timestamp,
 )
 from worker.pipedrive.request_bodies import (
     ONLY_WHEN_CREATED,
     ResolvedNames,
     SearchQuery,
-    file_body,
-    lead_body,
-    lead_patch,
     missing_fields,
-    note_body,
     organization_body,
     organization_search,
     person_body,
@@ -244,7 +234,7 @@ def _remember(
     return person
 
 
-def _identities_in_cache(run: DeliveryRun) -> Iterable[PersonIdentity]:
+def identities_in_cache(run: DeliveryRun) -> Iterable[PersonIdentity]:
     """Yield the identities by which the cache holds this delivery's person.
 
     Of two identities one may be somebody else's, such as a shared phone.
@@ -289,234 +279,3 @@ def _refused_but_alive(
     except (Gone, Invalid, Forbidden):
         return None
     return None if record.is_deleted or record.id != refused_id else record.id
-
-
-def create_or_label_lead(
-    run: DeliveryRun, person: CachedPerson | None, names: ResolvedNames
-) -> None:
-    """Label the person's open lead if the source wants that and there is one, else create one."""
-    if run.lead_id is not None:
-        if not run.lead_id.startswith(unknown_outcome.DEAL_PREFIX):
-            _remember_adopted_lead(run, person, run.lead_id)
-        return
-    if run.plan.existing == "label" and person is not None:
-        open_lead = _find_open_lead(run, person)
-        if open_lead is not None:
-            _label_lead(run, open_lead, names)
-            return
-        open_deal = _find_open_deal(run, person.person_id)
-        if open_deal is not None:
-            _label_deal(run, open_deal, names)
-            return
-    _create_lead(run, names)
-
-
-def _remember_adopted_lead(run: DeliveryRun, person: CachedPerson | None, lead_id: str) -> None:
-    """Remember a lead for the person's next submission to label.
-
-    An earlier attempt created it, or it was found after its create had an unknown outcome.
-    """
-    if person is not None and person.lead_id is None:
-        _remember_lead(run, lead_id, run.record.received_at)
-
-
-def _remember_lead(run: DeliveryRun, lead_id: str, added_at: float) -> None:
-    for identity in _identities_in_cache(run):
-        run.contacts.remember_lead(*identity, lead_id, added_at)
-
-
-def _find_open_lead(run: DeliveryRun, person: CachedPerson) -> PipedriveLead | None:
-    """Return the lead to label, if any.
-
-    That is the remembered lead, else, for a person that we did not create, the newest open lead. By
-    one of two identities we may not remember what came by the other.
-    """
-    after = run.plan.existing_since
-    if person.lead_id is not None:
-        lead = _read_open_lead(run, person.lead_id)
-        if lead is not None:
-            return lead if parse_timestamp(lead.add_time) >= after else None
-        for identity in _identities_in_cache(run):
-            run.contacts.forget_lead(*identity)
-    if person.created and (len(run.identities) == 1 or run.person_created):
-        return None
-    leads = [
-        lead
-        for lead in run.pipedrive.leads.list_all_of_person(person.person_id)
-        if _is_open(lead) and lead.id not in (person.lead_id, run.refused.get(LEAD))
-    ]
-    newest = max(leads, key=lambda lead: parse_timestamp(lead.add_time), default=None)
-    return newest if newest is not None and parse_timestamp(newest.add_time) >= after else None
-
-
-def _read_open_lead(run: DeliveryRun, lead_id: str) -> PipedriveLead | None:
-    """Return a lead that can still be labelled; None if it is gone, archived or was refused."""
-    if lead_id == run.refused.get(LEAD):
-        return None
-    try:
-        lead = run.pipedrive.leads.get(lead_id)
-    except Gone:
-        return None
-    return lead if _is_open(lead) else None
-
-
-def _is_open(lead: PipedriveLead) -> bool:
-    return not lead.is_archived and not lead.is_deleted
-
-
-def _label_lead(run: DeliveryRun, lead: PipedriveLead, names: ResolvedNames) -> None:
-    """Add the labels and fill empty channel fields.
-
-    Pipedrive replaces the whole list of labels, so the lead is read first. The update can safely be
-    repeated, so it is not announced.
-    """
-    changes = lead_patch(run.plan, names, lead=structs.asdict(lead))
-    if changes:
-        try:
-            run.pipedrive.leads.update(lead.id, changes)
-        except Invalid as error:
-            _narrow_down(run, lead, error)
-            raise
-    run.record_facts("", lead_id=lead.id, result=Result.LABELLED)
-    _remember_lead(run, lead.id, parse_timestamp(lead.add_time))
-
-
-def _find_open_deal(run: DeliveryRun, person_id: int) -> Deal | None:
-    """Return the open deal that changed last, if the source wants that; none of a new person."""
-    if not run.plan.existing_deals or run.person_created:
-        return None
-    deals = run.pipedrive.deals.list_all(person_id=person_id, status="open")
-    latest = max(deals, key=_last_change, default=None)
-    return latest if latest and _last_change(latest) >= run.plan.existing_since else None
-
-
-def _last_change(deal: Deal) -> float:
-    return max(parse_timestamp(deal.add_time), parse_timestamp(deal.update_time))
-
-
-def _label_deal(run: DeliveryRun, deal: Deal, names: ResolvedNames) -> None:
-    """Add the labels that deals have too; the note follows, and stands for a lead.
-
-    The update can safely be repeated, so it is not announced. If the credentials may not make it,
-    the note is added all the same.
-    """
-    merged = list(dict.fromkeys([*deal.label_ids, *names.deal_label_ids]))
-    if merged != deal.label_ids:
-        try:
-            run.pipedrive.deals.update(deal.id, {"label_ids": merged})
-        except (Invalid, Forbidden) as error:
-            run.record_attempt("lead", "left out", f"the deal could not be labelled: {error.code}")
-    lead_id = f"{unknown_outcome.DEAL_PREFIX}{deal.id}"
-    run.record_facts("", lead_id=lead_id, result=Result.LABELLED)
-
-
-def _narrow_down(run: DeliveryRun, lead: PipedriveLead, error: Invalid) -> None:
-    """Read a lead again whose update was refused without a reason.
-
-    If it is still open, it is not the lead that was refused but a label or the channel; else a
-    person archived or converted it since we read it.
-    """
-    stale = run.find_stale_ids(error)
-    if LEAD in stale and len(stale) > 1:
-        is_open = _read_open_lead(run, lead.id) is not None
-        error.sent_ids = {
-            field: value
-            for field, value in error.sent_ids.items()
-            if (field == "lead_id") is not is_open
-        }
-
-
-def _create_lead(run: DeliveryRun, names: ResolvedNames) -> None:
-    names = assign_owner(run, names)
-    body = lead_body(run.plan, names, person_id=run.person_id, organization_id=run.organization_id)
-    lead = run.create("lead", lambda: run.pipedrive.leads.add(body))
-    run.record_facts("lead", lead_id=lead.id, result=Result.CREATED)
-    if lead.origin_id == run.plan.origin_id:  # else the response does not show what was written
-        written = {key for key, value in lead.custom.items() if value is not None}
-        run.ignored_fields = frozenset(names.custom) - written
-    _remember_lead(run, lead.id, run.clock())
-
-
-def add_note(run: DeliveryRun) -> None:
-    """Add the one note of the submission: to its lead, else to what is left of it.
-
-    A person may have converted or deleted the lead by now. It is not created again, because that
-    would make a second one; the attempt says where the note went.
-    """
-    content = run.plan.note_for(run.result)
-    if content is None or run.note_id is not None or run.lead_id is None:
-        return
-    note_id = _add_to_lead(
-        run, "note", lambda target: _create_note(run, note_body(content, **target))
-    )
-    run.record_facts("note", note_id=note_id)
-
-
-def _add_to_lead(run: DeliveryRun, step: str, create: Callable[[NoteTarget], int]) -> int:
-    """Create a note or a file on the lead, else on what is left of it.
-
-    What follows goes to the same place. Raises `Refused` if it is the note or the file that was
-    refused, or if nothing is left.
-    """
-    refusal: Refused | None = None
-    targets = [run.moved_to] if run.moved_to else note_targets(run, run.lead_id or "")
-    for target in targets:
-        try:
-            created = create(target)
-        except Refused as error:
-            if not _is_target_refused(run, error, target):
-                # No id was refused: nothing is resolved afresh.
-                error.sent_ids = {}
-                raise
-            refusal = error
-            continue
-        if refusal is not None:
-            run.moved_to = target
-        if run.moved_to is not None:
-            [(field, value)] = target.items()
-            place = f"{NOTE_TARGETS[field]} {value}"
-            run.record_attempt(step, "moved", f"the lead is gone: added to the {place}")
-        return created
-    assert refusal is not None
-    raise refusal
-
-
-def _create_note(run: DeliveryRun, body: Json) -> int:
-    return run.create("note", lambda: run.pipedrive.notes.add(body)).id
-
-
-def _is_target_refused(run: DeliveryRun, error: Refused, target: NoteTarget) -> bool:
-    """Return whether a note or file was refused because what it was to be added to is gone.
-
-    Without a reason, the lead is read again.
-    """
-    [field] = target
-    if error.field is not None or isinstance(error, Gone):
-        return error.field in (None, field)
-    if field != "lead_id":
-        return True
-    if run.lead_id is None or not find_stale_ids(error, ()):
-        return False
-    return _read_open_lead(run, run.lead_id) is None
-
-
-def attach_files(run: DeliveryRun) -> None:
-    """Attach the files that were posted, one after another, to the lead or what is left of it.
-
-    A file that Pipedrive refuses, for its size or the account's space, is left out: the lead is
-    there already.
-    """
-    if run.lead_id is None:
-        return
-    for number, upload in enumerate(run.uploads[run.files_done :], run.files_done + 1):
-        try:
-            _add_to_lead(run, "file", partial(_create_file, run, upload))
-        except Refused as error:
-            run.record_attempt("file", "left out", f"file {number}: {error.code}")
-            run.record_facts("", files_done=number)
-        else:
-            run.record_facts("file", files_done=number)
-
-
-def _create_file(run: DeliveryRun, upload: UploadedFile, target: NoteTarget) -> int:
-    return run.create("file", lambda: run.pipedrive.files.add(file_body(upload, **target))).id
