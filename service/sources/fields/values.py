@@ -13,7 +13,7 @@ from service.sources.fields.attribution import (
     parse_page_url,
     parse_tracking_value,
 )
-from service.sources.fields.declined_consent import is_refusal
+from service.sources.fields.declined_consent import has_negation, is_refusal
 from service.sources.fields.emails import parse_email
 from service.sources.fields.phones import parse_phone
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
@@ -63,12 +63,6 @@ _TITLES = frozenset(
         "groom", "admin", "other",
     )
 )  # fmt: skip
-_NEGATIONS = frozenset(
-    (
-        "not", "no", "do", "don", "nicht", "kein", "keine", "ne", "nie", "non", "pas", "nao",
-        "nein", "niet", "geen", "inte", "ikke", "nu", "nem", "ei", "не", "לא", "不", "未",
-    )
-)  # fmt: skip
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
 # Only the currency may tell whether the dot is a decimal point or groups thousands.
 _DOUBTFUL_AMOUNT = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
@@ -109,7 +103,7 @@ def parse_bool(value: Tree) -> bool | None:
         return None
     if phrase.startswith(terms.consent_openings):
         return True
-    is_consent = not terms.asks_consent.isdisjoint(words) and _NEGATIONS.isdisjoint(words)
+    is_consent = not terms.asks_consent.isdisjoint(words) and not has_negation(words)
     return True if is_consent else None
 
 

@@ -36,7 +36,8 @@ _NOT_THE_PERSON = ("guardian", "relative", "owner", "other_person")
 _WORD_SETS = (
     "neutral", "closing", "wrapper", "person", "contact", "guardian", "company", "relative",
     "owner", "ambiguous", "other_person", "repeat", "thing", "record", "unrelated", "number",
-    "owners", "strange", "asks_email", "asks_phone", "asks_consent",
+    "owners", "strange", "asks_email", "asks_phone", "asks_consent", "negation",
+    "negation_in_front", "refusal", "no_objection",
 )  # fmt: skip
 # Letters of a word that mentions a message if one phrase for a message has it, or several do.
 _MIN_MESSAGE_LETTERS, _MIN_SHARED_LETTERS = 4, 3
@@ -95,6 +96,9 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     | `owners`               | all words that say whose a field is                               |
     | `strange`              | all words that give a question to somebody or something else      |
     | `asks_…`               | mention an e-mail, a phone, a message or consent                  |
+    | `negation`             | turn a sentence round; `negation_in_front` only as its first word |
+    | `refusal`              | refuse in themselves: `withdraw`                                  |
+    | `no_objection`         | turn a negation round again: `I do not mind`                      |
     """
 
     meanings: dict[str, tuple[Meaning, ...]]
@@ -130,6 +134,10 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     asks_message: frozenset[str]
     asks_consent: frozenset[str]
     asks_consent_unspaced: tuple[str, ...]
+    negation: frozenset[str]
+    negation_in_front: frozenset[str]
+    refusal: frozenset[str]
+    no_objection: frozenset[str]
 
     def owner_word(self, word: str) -> str | None:
         """The word of `owners` that this is, in whatever case: `Besitzers`, `кандидата`."""

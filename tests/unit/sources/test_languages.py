@@ -20,7 +20,8 @@ TABLES = {"fields", "names", "words", "other", "values", "second_choice", "conve
 WORDS = {
     "neutral", "closing", "wrapper", "person", "other_person", "relative", "owner", "ambiguous",
     "company", "thing", "repeat", "guardian", "record", "contact", "unrelated", "number",
-    "asks_email", "asks_phone", "asks_consent",
+    "asks_email", "asks_phone", "asks_consent", "negation", "negation_in_front", "refusal",
+    "no_objection",
 }  # fmt: skip
 
 
