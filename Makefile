@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal -q --durations 10 --durations-min 1
 
-.PHONY: help install demo test test-busy corpus tools chaos crash-scan lost-answers outage allowance bench pictures lock clean
+.PHONY: help install demo test test-busy corpus tools chaos crash-scan lost-answers outage allowance bench fuzz sbom audit pictures lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -62,6 +62,18 @@ outage: tools ## Ten minutes without Redis at 50 posts/s; fails on an answer tha
 
 allowance: tools ## Ten minutes of eight workers on one small window; fails beyond the plan or below 95 %
 	@$(BIN)/python -m tests.bench.allowance --seconds 600 --processes 8
+
+fuzz: tools ## 1,000,000 hostile requests: the reader by mutation, the running server by its document; fails on anything that falls
+	@$(BIN)/python -m tests.fuzz --cases $(or $(CASES),1000000)
+
+sbom: tools ## Write build/sbom.json, CycloneDX: each package of the lock file with its hashes
+	@mkdir -p build
+	@PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--validate --of JSON -o build/sbom.json
+	@echo "build/sbom.json"
+
+audit: tools ## Look every locked package up in a database of advisories; says what could not be looked up
+	@$(BIN)/python -m tests.tools.audit
 
 PEERS := .venv-peers
 

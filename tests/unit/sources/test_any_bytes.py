@@ -4,49 +4,14 @@ from __future__ import annotations
 
 import json
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.sources.normalize import process_request
-from service.sources.redact import redact_request
-from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
+from service.sources.request import InboundRequest
 from service.sources.schema import Source
-from tests.unit.sources.factories import FORM, JSON, NOW, source
-
-READ = """
-[sources.x]
-honeypot = ["hp"]
-min_fill_seconds = 3
-map = { "a.b" = "email", "name" = "phone", "x" = "value", "0.y" = "consent" }
-[sources.x.read]
-root = "data"
-json_param = ["j", "data.j"]
-pairs = { at = "data.p" }
-unwrap_lists = true
-event_id = "id"
-test = { at = "t" }
-only = { at = "o.0", equals = [1, "x", true] }
-labels = { country = ["wo"] }
-"""
-SCHEMES = (
-    'scheme = "token"\nheader = "X-A"',
-    'scheme = "token"\nquery = "a"',
-    'scheme = "token"\nfield = "a.0"',
-    (
-        'scheme = "hmac"\nheader = "X-A"\ntimestamp_header = "X-B"\nid_header = "X-C"\nsigned ='
-        ' "{id}{timestamp}{url}{body}"'
-    ),
-    'scheme = "hmac"\nheader = "X-A"\nlist = "t=,v1="\nencoding = "base64"\nprefix = "v1="',
-    'scheme = "standard-webhooks"',
-    'scheme = "jwt"\nheader = "X-A"',
-)
-SOURCES = [
-    source(),
-    source(READ),
-    *(source(f'[sources.x.verify]\nsecret_env = "K"\n{one}', K="whsec_a2V5") for one in SCHEMES),
-]
+from tests.fuzz.reading import check_reading, configured_sources
+from tests.unit.sources.factories import FORM, JSON
 
 NAMES = [
     "x-a",
@@ -130,7 +95,9 @@ BODIES = (
 )
 
 
-@pytest.mark.parametrize("config", SOURCES, ids=lambda config: config.verification.scheme or "none")
+@pytest.mark.parametrize(
+    "config", configured_sources(), ids=lambda config: config.verification.scheme or "none"
+)
 @settings(deadline=None)
 @given(
     headers=HEADERS,
@@ -151,15 +118,4 @@ def test_any_request(
     request = InboundRequest(
         method=method, query=query, headers=[("content-type", content_type), *headers], body=body
     )
-    result = process_request(config, request, NOW)
-    assert isinstance(result, NormalizationResult)
-    if result.outcome in (Outcome.REFUSED, Outcome.UNREADABLE):
-        assert result.status in (400, 401, 405, 413, 415)
-        assert not result.events
-    else:
-        assert result.events
-    assert (
-        msgspec.json.decode(msgspec.json.encode(result.events), type=list[SourceEvent])
-        == result.events
-    )
-    assert isinstance(redact_request(config, request).body, bytes)
+    check_reading(config, request)

@@ -17,12 +17,13 @@ from service.sources.normalize import process_request
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
+from tests.fuzz.reading import READ, SCHEMES
 from tests.unit.sources.factories import JSON, NOW, source
 from tests.unit.sources.hostile_bodies import SIZE, hostile_bodies, hostile_headers
 from tests.unit.sources.hostile_families import family_bodies
 from tests.unit.sources.test_any_bytes import BODIES as ANY_BODIES
 from tests.unit.sources.test_any_bytes import HEADERS as ANY_HEADERS
-from tests.unit.sources.test_any_bytes import READ, SCHEMES, TYPES
+from tests.unit.sources.test_any_bytes import TYPES
 
 METHODS = st.sampled_from(["POST", "POST", "GET"])
 # Seconds of processor time of the thread that reads.
