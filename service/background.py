@@ -7,12 +7,13 @@ import asyncio
 import structlog
 
 from service.alerts.monitor import TICK_SECONDS, Monitor
-from service.alerts.webhook import AlertWebhook, build_http
+from service.alerts.webhook import AlertWebhook
 from service.context import ServiceContext
 from service.intake.endpoint import IntakeEndpoint
 from worker.errors import StoreUnavailable
 from worker.ledger import bulk
 from worker.ledger.bulk import BulkActions
+from worker.pipedrive.guarded_http import build_guarded_http
 
 FLUSH_SECONDS = 1.0
 
@@ -30,7 +31,7 @@ async def flush_counters(context: ServiceContext, intake: IntakeEndpoint) -> Non
 
 async def send_alerts(context: ServiceContext, url: str) -> None:
     """Look for alert conditions and post them to the alert webhook at `url`."""
-    with build_http() as http:
+    with build_guarded_http(allow_private=context.settings.allow_private_urls) as http:
         webhook = AlertWebhook(url, context.settings.public_url, http)
         monitor = Monitor(
             context.ledger,

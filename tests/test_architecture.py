@@ -57,7 +57,7 @@ WORKER = {
     "jobs": "errors",
     "queue": "contract errors jobs ledger metrics store",
     "accept": "contract encryption errors ledger metrics queue store",
-    "pipedrive": "contract errors lead store units",
+    "pipedrive": "contract errors lead settings store units",
     "drift": "errors lead pipedrive store",
     "erasure": "accept contract errors ledger store",
     "delivery": (

@@ -15,6 +15,7 @@ LeadlineError
 │   └── UnknownName           a label, channel, owner or custom field that the account lacks
 ├── FetchError                the record behind an event that contains only ids was not fetched
 │   ├── FetchFailed           no answer, a time-out, 5xx or rubbish
+│   ├── FetchNotAllowed       the address is not public, or plain http
 │   ├── FetchLimited          the provider takes no more calls for the moment
 │   ├── FetchRefused          the token is rejected
 │   │   └── FetchForbidden    the token may not read this
@@ -258,6 +259,17 @@ class FetchFailed(FetchError):
     hint = (
         "check that the provider's API is up and that {place} is right; once it answers again,"
         " retry"
+    )
+
+
+class FetchNotAllowed(FetchError):
+    """Nothing was sent: the URL is plain http, or its host has no public address."""
+
+    code = "fetch-not-allowed"
+    title = "The address to fetch the full lead from isn't a public https address"
+    hint = (
+        "set {place} to an https URL whose host resolves to a public address, then retry; where a"
+        " private one is meant, set LEADLINE_ALLOW_PRIVATE_URLS=yes and restart the workers"
     )
 
 

@@ -411,6 +411,7 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.UnknownName: _dead,
     errors.FetchError: _retry,
     errors.FetchFailed: _retry,
+    errors.FetchNotAllowed: _retry,
     errors.FetchLimited: _fetch_limit,
     errors.FetchRefused: _retry,
     errors.FetchForbidden: _retry,

@@ -93,7 +93,7 @@ def build_slots(
         return Delivery(
             context,
             clients.new_client,
-            lambda delivery: Fetcher(clients.new_http(), records, delivery.record_attempt),
+            lambda delivery: Fetcher(clients.new_guarded_http(), records, delivery.record_attempt),
         )
 
     return Slots(

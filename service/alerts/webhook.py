@@ -8,8 +8,13 @@ from typing import Any
 import httpx
 
 from service.alerts.state import AlertMessage
+from worker.pipedrive.deadline import Deadline
+from worker.pipedrive.guarded_http import AddressNotAllowed
+from worker.pipedrive.transport import exchange
 
+# For one post in total, and the most that is read of its answer, which only has a status to tell.
 TIMEOUT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 65_536
 # Messages in one post; of the rest, only the number is sent.
 MAX_MESSAGES = 20
 
@@ -19,21 +24,47 @@ class WebhookError(Exception):
 
 
 class AlertWebhook:
-    """`console` is the public URL of the service, for links; None leaves them out."""
+    """`console` is the public URL of the service, for links; None leaves them out.
 
-    def __init__(self, url: str, console: str | None, http: httpx.Client) -> None:
+    `http` is a client of `worker.pipedrive.guarded_http`; `timeout` is in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        console: str | None,
+        http: httpx.Client,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
         self._url = url
         self._console = console.rstrip("/") if console else None
         self._http = http
+        self._timeout = timeout
 
     def send(self, messages: Sequence[AlertMessage]) -> None:
         """Sends all messages in one post. Raises `WebhookError`."""
         try:
-            response = self._http.post(self._url, json=self.body(messages))
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            received = exchange(
+                self._http, self._request(messages), Deadline(self._timeout), limit=MAX_ANSWER_BYTES
+            )
+        except AddressNotAllowed as error:
+            raise WebhookError(
+                "the address is not public, or plain http: LEADLINE_ALLOW_PRIVATE_URLS"
+            ) from error
+        except (httpx.TransportError, httpx.InvalidURL, ValueError) as error:
             raise WebhookError(type(error).__name__) from error
-        if not response.is_success:
-            raise WebhookError(f"status {response.status_code}")
+        if not 200 <= received.status <= 299:
+            raise WebhookError(f"status {received.status}")
+
+    def _request(self, messages: Sequence[AlertMessage]) -> httpx.Request:
+        url = httpx.URL(self._url)
+        request = httpx.Request(
+            "POST", url, json=self.body(messages), headers={"user-agent": "leadline"}
+        )
+        if url.userinfo:
+            [request] = httpx.BasicAuth(url.username, url.password).auth_flow(request)
+        return request
 
     def body(self, messages: Sequence[AlertMessage]) -> dict[str, Any]:
         """The JSON to post: `{"text": …}`, a line for each message."""
@@ -46,13 +77,6 @@ class AlertWebhook:
         mark = ":white_check_mark:" if message.recovered else ":rotating_light:"
         link = f" <{self._console}{message.path}|open>" if self._console else ""
         return f"{mark} *Leadline*: {_escape(message.text)}{link}"
-
-
-def build_http() -> httpx.Client:
-    """Returns a client that follows no redirect, since the address holds a secret."""
-    return httpx.Client(
-        timeout=TIMEOUT_SECONDS, follow_redirects=False, headers={"user-agent": "leadline"}
-    )
 
 
 def _escape(text: str) -> str:

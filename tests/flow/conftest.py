@@ -143,6 +143,7 @@ class Pipeline:
             pipedrive_api_token=Secret(TOKEN),
             pipedrive_base_url=self.account.url,
             pipedrive_plan="unlimited",
+            allow_private_urls=True,
         )
         clients = PipedriveClientFactory(settings, self.redis, self.meter, self.clock)
         context = DeliveryContext(

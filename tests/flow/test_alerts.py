@@ -19,7 +19,7 @@ from msgspec import structs
 from structlog.testing import capture_logs
 
 from service.alerts.monitor import Monitor
-from service.alerts.webhook import AlertWebhook, build_http
+from service.alerts.webhook import AlertWebhook
 from tests.redis.store import submission
 from tests.redis.test_accept import accept
 from worker.causes import cause_id
@@ -27,6 +27,7 @@ from worker.contract import Cause, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger
 from worker.ledger.audit import ignore_cause
+from worker.pipedrive.guarded_http import build_guarded_http
 from worker.store import keys
 from worker.store.connection import connect
 
@@ -101,7 +102,7 @@ def world(
     tmp_path: Path,
     channel: tuple[Channel, str],
 ) -> Iterator[World]:
-    with build_http() as http:
+    with build_guarded_http(allow_private=True) as http:
         yield World(redis, aredis, tmp_path, *channel, http)
 
 

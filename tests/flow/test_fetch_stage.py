@@ -88,7 +88,7 @@ def arrived(
     """Returns an accepted event that contains only ids, and a function that delivers it."""
     file = load_sources(
         SOURCES.replace("{base}", graph.url),
-        {"META_PAGE_TOKEN": "page-token"},
+        {"META_PAGE_TOKEN": "page-token", "LEADLINE_ALLOW_PRIVATE_URLS": "yes"},
         secrets=WORKER_SECRETS,
     )
     headers = [("content-type", "application/json")]
@@ -111,7 +111,7 @@ def arrived(
         delivery = Delivery(
             fetch_context,
             clients.new_client,
-            lambda one: Fetcher(clients.new_http(), records, one.record_attempt),
+            lambda one: Fetcher(clients.new_guarded_http(), records, one.record_attempt),
         )
         return pipeline.deliver(mine.id, delivery)
 

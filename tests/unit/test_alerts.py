@@ -27,7 +27,8 @@ from service.alerts.state import (
     unusual_silence,
     update_alerts,
 )
-from service.alerts.webhook import AlertWebhook, build_http
+from service.alerts.webhook import AlertWebhook
+from worker.pipedrive.guarded_http import build_guarded_http
 
 CALM: dict[str, Any] = {
     "dead": {}, "oldest_seconds": 0.0, "oldest_limit": 900.0, "paused": None, "workers": 1,
@@ -225,7 +226,7 @@ def test_a_state_of_another_version_starts_afresh() -> None:
 
 def test_messages_mention_nobody() -> None:
     """Text that Slack reads as a mention or a link is escaped; a link leads to the console."""
-    with build_http() as http:
+    with build_guarded_http(allow_private=True) as http:
         body = AlertWebhook("http://127.0.0.1:1", "https://leads.example/", http).body(
             [
                 AlertMessage("<!channel> & more", "/ops?x=1"),
@@ -242,7 +243,7 @@ def test_messages_mention_nobody() -> None:
 
 def test_a_flood_is_one_post() -> None:
     """Beyond twenty messages the rest is a number."""
-    with build_http() as http:
+    with build_guarded_http(allow_private=True) as http:
         lines = (
             AlertWebhook("http://127.0.0.1:1", None, http)
             .body([AlertMessage("x", "/ops")] * 33)["text"]

@@ -22,6 +22,7 @@ from worker.errors import (
     FetchFailed,
     FetchForbidden,
     FetchLimited,
+    FetchNotAllowed,
     FetchRefused,
     Forbidden,
     Gated,
@@ -94,6 +95,7 @@ EXAMPLES: dict[type[LeadlineError], Callable[[], LeadlineError]] = {
     ),
     FetchError: lambda: FetchError("400 bad field", setting=TOKEN, status=400),
     FetchFailed: lambda: FetchFailed("503 Service Unavailable", setting=BASE, status=503),
+    FetchNotAllowed: lambda: FetchNotAllowed("x is 127.0.0.1, not public", setting=BASE),
     FetchLimited: lambda: FetchLimited("429 slow down", setting=BASE, status=429, retry_after=60.0),
     FetchRefused: lambda: FetchRefused("401 the token is refused", setting=TOKEN, status=401),
     FetchForbidden: lambda: FetchForbidden(
@@ -168,6 +170,7 @@ def test_every_error_has_its_row() -> None:
         (FetchLimited, (Wait, NOW + 60, "fetch", False, False)),
         (FetchRefused, (Retry, NOW + 10)),
         (FetchForbidden, (Retry, NOW + 10)),
+        (FetchNotAllowed, (Retry, NOW + 10)),
         (RecordGone, (Dead,)),
         (RateLimited, (Wait, NOW + 2, "limit", True, False)),
         (BudgetSpent, (Wait, NOW + 3600, "budget", True, True)),

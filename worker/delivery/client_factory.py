@@ -11,6 +11,7 @@ from worker.errors import LeaseLost, NotSent
 from worker.metrics import PIPEDRIVE_REQUESTS, PIPEDRIVE_TOKENS
 from worker.pipedrive.auth import ApiToken, Auth, OAuth
 from worker.pipedrive.client import CallReport, HttpClient, Pipedrive, build_http, build_tls
+from worker.pipedrive.guarded_http import build_guarded_http
 from worker.pipedrive.metadata_cache import MetadataCache
 from worker.pipedrive.rate_limiter import ApiLimits, RateLimiter, WaitingRateLimiter, limits_of_plan
 from worker.queue.slots import InFlightLimit
@@ -86,6 +87,10 @@ class PipedriveClientFactory:
     def new_http(self) -> HttpClient:
         """Return an HTTP client that uses the process's one TLS context."""
         return build_http(self._tls)
+
+    def new_guarded_http(self) -> HttpClient:
+        """Return an HTTP client for URLs that the source file names."""
+        return build_guarded_http(self._tls, allow_private=self._settings.allow_private_urls)
 
     def _guard(self, delivery: Delivery) -> CreateGuard:
         waiting_limiter = WaitingRateLimiter(

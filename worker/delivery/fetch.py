@@ -10,6 +10,7 @@ response means:
     403                                           FetchForbidden   tried again
     404, 410                                      RecordGone       dead
     anything else                                 FetchError       tried again
+    not https, or no public address: not sent     FetchNotAllowed  tried again
 
 Meta answers 400 to nearly everything and says what it means in a code of its own: `GRAPH_ERRORS`.
 https://developers.facebook.com/docs/graph-api/guides/error-handling/
@@ -31,11 +32,13 @@ from worker.errors import (
     FetchFailed,
     FetchForbidden,
     FetchLimited,
+    FetchNotAllowed,
     FetchRefused,
     RecordGone,
 )
 from worker.pipedrive.client import USER_AGENT
 from worker.pipedrive.deadline import Deadline
+from worker.pipedrive.guarded_http import AddressNotAllowed
 from worker.pipedrive.redaction import clean_text, redact
 from worker.pipedrive.responses import parse_number
 from worker.pipedrive.transport import ReceivedResponse, exchange
@@ -115,8 +118,8 @@ class ProviderRecords(Protocol):
 class Fetcher:
     """Fetches records for one slot.
 
-    `http` is the slot's own client (`worker.pipedrive.transport.build_http`); `report` is told
-    about each call.
+    `http` is the slot's own client (`worker.pipedrive.guarded_http`); `report` is told about each
+    call.
     """
 
     def __init__(
@@ -177,6 +180,8 @@ class Fetcher:
             received = exchange(
                 self._http, http_request, Deadline(self._timeout), limit=MAX_RECORD_BYTES
             )
+        except AddressNotAllowed as error:
+            raise FetchNotAllowed(str(error), setting=_base_url_setting(request)) from error
         except httpx.TransportError as error:
             raise FetchFailed(
                 _describe(request, error), setting=_base_url_setting(request)

@@ -43,11 +43,30 @@ class Deadline(float):
         return self._end - self._clock()
 
 
-class TimedBackend(httpcore.NetworkBackend):
-    """Opens connections on which every operation obeys the call's deadline."""
+LookUp = Callable[[str, int], list[str]]
 
-    def __init__(self) -> None:
-        self._inner = httpcore.SyncBackend()
+
+def look_up(host: str, port: int) -> list[str]:
+    """Return the host's addresses. Raises OSError, or UnicodeError for what is no name."""
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in answers))
+
+
+class TimedBackend(httpcore.NetworkBackend):
+    """Opens connections on which every operation obeys the call's deadline.
+
+    `inner` connects to addresses, never to names: those are looked up here, once.
+    """
+
+    def __init__(
+        self, look_up: LookUp = look_up, inner: httpcore.NetworkBackend | None = None
+    ) -> None:
+        self._look_up = look_up
+        self._inner = inner or httpcore.SyncBackend()
+
+    def find_addresses(self, host: str, port: int, limit: Deadline) -> list[str]:
+        """Return the addresses that may be connected to, in the order in which to try them."""
+        return _resolve(host, port, limit, self._look_up)
 
     def connect_tcp(
         self,
@@ -59,7 +78,7 @@ class TimedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         _start_counting(timeout)
         limit = Deadline(min(MAX_CONNECT_SECONDS, _remaining(timeout, httpcore.ConnectTimeout) / 2))
-        addresses = _resolve(host, port, limit)
+        addresses = self.find_addresses(host, port, limit)
         for position, address in enumerate(addresses, start=1):
             share = _remaining(limit, httpcore.ConnectTimeout) / (len(addresses) - position + 1)
             try:
@@ -135,7 +154,7 @@ def _add_sent(timeout: float | None, taken: int) -> None:
         timeout.sent_bytes = (timeout.sent_bytes or 0) + taken
 
 
-def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
+def _resolve(host: str, port: int, limit: Deadline, look_up: LookUp) -> list[str]:
     """Return the host's addresses.
 
     The system's resolver takes no timeout, so it runs in a thread that can be abandoned.
@@ -145,7 +164,14 @@ def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
     except ValueError:
         pass
     answers: SimpleQueue[list[str] | Exception] = SimpleQueue()
-    Thread(target=_look_up, args=(host, port, answers), name="dns", daemon=True).start()
+
+    def answer() -> None:
+        try:
+            answers.put(look_up(host, port))
+        except (OSError, UnicodeError) as error:
+            answers.put(error)
+
+    Thread(target=answer, name="dns", daemon=True).start()
     try:
         addresses = answers.get(timeout=_remaining(limit, httpcore.ConnectTimeout))
     except Empty:
@@ -153,12 +179,3 @@ def _resolve(host: str, port: int, limit: Deadline) -> list[str]:
     if isinstance(addresses, Exception):
         raise httpcore.ConnectError(f"cannot look up {host}: {addresses}") from addresses
     return addresses
-
-
-def _look_up(host: str, port: int, answers: SimpleQueue[list[str] | Exception]) -> None:
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        answers.put(error)
-    else:
-        answers.put(list(dict.fromkeys(str(address[0]) for *_, address in addresses)))

@@ -129,7 +129,7 @@ def _check_size(body: Bytes, limit: int) -> Bytes:
 class TimedTransport(httpx.BaseTransport):
     """Sends requests over connections that obey the request's `Deadline`."""
 
-    def __init__(self, ssl_context: ssl.SSLContext) -> None:
+    def __init__(self, ssl_context: ssl.SSLContext, backend: TimedBackend | None = None) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
             max_connections=4,
@@ -137,7 +137,7 @@ class TimedTransport(httpx.BaseTransport):
             keepalive_expiry=MAX_IDLE_SECONDS,
             http1=True,
             http2=False,
-            network_backend=TimedBackend(),
+            network_backend=backend or TimedBackend(),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -195,23 +195,20 @@ def build_tls() -> ssl.SSLContext:
 
 
 def build_http(ssl_context: ssl.SSLContext | None = None) -> httpx.Client:
-    """Return a client for one worker slot.
-
-    Quiets the loggers of httpx and httpcore, which would log the URL of each search with the e-mail
-    in it.
-    """
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return _PlainClient(TimedTransport(ssl_context or build_tls()))
+    """Return a client for one worker slot, for calls to Pipedrive."""
+    return PlainClient(TimedTransport(ssl_context or build_tls()))
 
 
-class _PlainClient(httpx.Client):
+class PlainClient(httpx.Client):
     """Hands each request straight to its transport: no redirects, cookies, netrc or proxies.
 
     `docs/decisions.md` ("Many slots in one process") measures what httpx's own handling costs.
+    Quiets the loggers of httpx and httpcore, which would log URLs with e-mails and secrets in them.
     """
 
     def __init__(self, transport: httpx.BaseTransport) -> None:
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         super().__init__(transport=transport, trust_env=False)
         self._direct_transport = transport
 

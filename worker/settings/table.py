@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from worker.contract import State
 from worker.settings import types
+from worker.settings.public_url import EXPECTED_PUBLIC_URL, find_url_fault
 from worker.settings.types import Network, OpsToken, Secret
 
 SERVICE = "service"
@@ -209,6 +210,14 @@ class Settings:
         unset="none",
         unit="CIDR",
     )
+    allow_private_urls: bool = _setting(
+        "LEADLINE_ALLOW_PRIVATE_URLS",
+        types.parse_yes_or_no,
+        "Whether configured URLs (fetch, alerts) may be private or loopback addresses and plain"
+        " http; for development and tests.",
+        default="no",
+        unit="yes or no",
+    )
     default_country: str | None = _setting(
         "LEADLINE_DEFAULT_COUNTRY",
         types.parse_country,
@@ -350,11 +359,20 @@ def load(
             values[key] = row.parse(text)
         except ValueError as fault:
             faults.append(f"{row.name}: {fault}")
+    faults += _url_faults(values)
     if WORKER in played:
         faults += _credential_faults(env, need_credentials)
     if faults:
         raise SettingsError(faults)
     return Settings(**values)
+
+
+def _url_faults(values: Mapping[str, Any]) -> list[str]:
+    """Checks the webhook's URL as far as it can be told without looking its name up."""
+    url = values.get("alert_webhook")
+    fault = None if url is None or values.get("allow_private_urls") else find_url_fault(url)
+    row = SETTINGS["alert_webhook"]
+    return [f"{row.name}: expected {EXPECTED_PUBLIC_URL}, got {fault} (not shown)"] if fault else []
 
 
 def _credential_faults(env: Mapping[str, str], needed: bool) -> list[str]:

@@ -63,6 +63,10 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def parse_yes_or_no(text: str) -> bool:
+    return one_of("yes", "no")(text) == "yes"
+
+
 def parse_seconds(text: str) -> float:
     """Parses `90`, `90s` or `1m30s` into seconds; more than zero."""
     value = (

@@ -130,6 +130,11 @@ def _read_default_country(env: Mapping[str, str], faults: FaultCollector) -> str
     return text or None
 
 
+def _allows_private_urls(env: Mapping[str, str]) -> bool:
+    """Whether URLs may be private; of a value that is none, the settings complain."""
+    return env.get(SETTINGS["allow_private_urls"].name, "").strip().lower() == "yes"
+
+
 def _read_source(
     name: str,
     table: object,
@@ -158,7 +163,7 @@ def _read_source(
     settings = {"rate_limit": adapter.rate, **values, "verify": verify}
     settings["lead"] = merge_lead_settings(defaults, lead)
     source = Source(**settings, name=name, line=faults.line_of(path))
-    check_source(source, adapter, path, faults)
+    check_source(source, adapter, path, faults, allow_private=_allows_private_urls(env))
     source = msgspec.structs.replace(source, default_country=source.default_country or country)
     return _add_secrets(source, env, uses, path, faults)
 

@@ -37,6 +37,7 @@ from worker.lead.templates import (
     check_name,
     compile_template,
 )
+from worker.settings.public_url import EXPECTED_PUBLIC_URL, find_url_fault
 
 MAX_BODY_BYTES = 16_777_216
 MAX_PATH_STEPS = 31
@@ -57,8 +58,13 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def check_source(source: Source, adapter: Adapter, path: Path, faults: FaultCollector) -> None:
-    """Checks everything in a source but its `lead` and `rules`."""
+def check_source(
+    source: Source, adapter: Adapter, path: Path, faults: FaultCollector, *, allow_private: bool
+) -> None:
+    """Checks everything in a source but its `lead` and `rules`.
+
+    `allow_private`: URLs that the worker calls may be private addresses and plain http.
+    """
     for key in ("origins", "redirect_origins"):
         for at, origin in enumerate(getattr(source, key)):
             if not _is_origin(origin):
@@ -84,8 +90,11 @@ def check_source(source: Source, adapter: Adapter, path: Path, faults: FaultColl
         _check_handshake(source.handshake, source.verification, (*path, "handshake"), faults)
     _check_read(source.read, (*path, "read"), faults)
     _check_verify(source.verification, adapter, (*path, "verify"), faults)
-    if source.fetch and source.fetch.base_url and not _is_url(source.fetch.base_url):
-        faults.add((*path, "fetch", "base_url"), "an http or https URL", source.fetch.base_url)
+    if source.fetch and (url := source.fetch.base_url):
+        if not _is_url(url):
+            faults.add((*path, "fetch", "base_url"), "an http or https URL", url)
+        elif not allow_private and find_url_fault(url):
+            faults.add((*path, "fetch", "base_url"), EXPECTED_PUBLIC_URL, url)
 
 
 def check_path(written_path: str, path: Path, faults: FaultCollector) -> None:
