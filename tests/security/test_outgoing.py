@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import time
@@ -40,9 +41,11 @@ ALLOWED = {"LEADLINE_ALLOW_PRIVATE_URLS": "yes"}
 Play = Callable[[socket.socket], None]
 
 
-def reply(head: str, body: bytes = b"") -> Play:
+def reply(head: str) -> Play:
     def play(connection: socket.socket) -> None:
-        connection.sendall(f"HTTP/1.1 {head}\r\n\r\n".encode() + body)
+        connection.sendall(
+            f"HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode()
+        )
 
     return play
 
@@ -70,7 +73,7 @@ class StandIn:
             with contextlib.suppress(OSError):
                 if self._tls:
                     connection = self._tls.wrap_socket(connection, server_side=True)
-                self.requests.append(connection.recv(65_536))
+                self.requests.append(_read_request(connection))
                 self._play(connection)
             connection.close()
 
@@ -80,6 +83,18 @@ class StandIn:
             socket.create_connection(("127.0.0.1", self.port), PATIENCE).close()
         self._thread.join(PATIENCE)
         self._listener.close()
+
+
+def _read_request(connection: socket.socket) -> bytes:
+    """Read head and body: to close a connection with unread bytes would reset it."""
+    received = b""
+    while b"\r\n\r\n" not in received and (piece := connection.recv(65_536)):
+        received += piece
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    while length and len(body) < int(length[1]) and (piece := connection.recv(65_536)):
+        body += piece
+    return head
 
 
 class Detour(httpcore.SyncBackend):
