@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal -q --durations 10 --durations-min 1
 
-.PHONY: help install demo test test-busy corpus tools chaos crash-scan lost-answers outage allowance bench fuzz sbom audit pictures lock clean
+.PHONY: help install demo test test-busy proxies corpus tools chaos crash-scan lost-answers outage allowance bench fuzz sbom audit pictures lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ test: tools ## Lint, check types, run all tests; says what is slow, what was ski
 
 test-busy: tools ## Run all tests beside four busy loops: none may judge by the clock
 	@$(BIN)/python -m tests.tools.beside_load 4 $(PYTEST) $(TESTS)
+
+proxies: tools ## Bring nginx and Caddy, as Debian packages them, into .proxies where they are missing, for the tests of deploy/proxy
+	@$(BIN)/python -m tests.tools.proxies
 
 corpus: tools ## Read every labelled submission; prints precision and recall, and what was read wrong; fails below the floor
 	@$(BIN)/python -m tests.corpus $(CORPUS)
@@ -102,5 +105,5 @@ lock: install ## Make the lock files anew with the newest versions
 		&& $(call LOCK,tests/bench/peers/requirements.lock)
 
 clean: ## Remove what was installed and cached; the data in .leadline stay
-	@rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-peers .proxies build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find service worker tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -54,17 +54,20 @@ def eventually(check: Callable[[], Any], what: str, seconds: float = PATIENCE) -
 
 
 class Server:
-    """A `serve` process, its port and its log."""
+    """A `serve` process, its port and its log; `settings` are environment variables."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, sources: str = CONFIG, **settings: str
+    ) -> None:
         config = folder / "leadline.toml"
-        config.write_text(CONFIG)
+        config.write_text(sources)
         env = os.environ | {
             "REDIS_URL": redis_url,
             "LEADLINE_PORT": "0",
             "LEADLINE_CONFIG": str(config),
             "LEADLINE_DATA_DIR": str(folder),
             "LEADLINE_LOG_FORMAT": "json",
+            **settings,
         }
         self.lines: list[str] = []
         self.process = subprocess.Popen(
