@@ -290,6 +290,21 @@ class Settings:
         default="256MiB",
         unit="bytes",
     )
+    journal: Literal["auto", "always", "never"] = _setting(
+        "LEADLINE_JOURNAL",
+        types.one_of("auto", "always", "never"),
+        "Whether each submission is also written to a local journal before its 2xx; auto: where"
+        " Redis does not sync each write.",
+        default="auto",
+        unit="auto, always or never",
+    )
+    accept_unsafe_redis: bool = _setting(
+        "LEADLINE_ACCEPT_UNSAFE_REDIS",
+        types.parse_yes_or_no,
+        "Whether to accept submissions although Redis may lose them in ways that no journal mends.",
+        default="no",
+        unit="yes or no",
+    )
     wait_replicas: int = _setting(
         "LEADLINE_WAIT_REPLICAS",
         types.integer_between(0, 16),
