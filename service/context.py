@@ -14,6 +14,7 @@ from service.settings import source_file
 from service.sources.source_file.watcher import SourceFileWatcher, SourceProvider
 from service.web.request_id import new_id
 from worker.accept.acceptor import Acceptor
+from worker.accept.journal import Journal
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.encryption import Cipher
 from worker.ledger import Ledger
@@ -61,6 +62,7 @@ def build(settings: Settings, env: Mapping[str, str] | None = None) -> ServiceCo
         open_queue(redis),
         cipher,
         spool=spool,
+        journal=Journal(spool, settings.journal),
         meter=meter,
         wait_replicas=settings.wait_replicas,
     )

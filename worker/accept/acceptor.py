@@ -10,6 +10,8 @@ disk, in Redis or in the spool.
 
     Redis is back -> spooled, oldest first -> Redis -> out of the spool
 
+Where Redis may lose what it acknowledged, the batch is written to the journal first.
+
 A submission whose reply from Redis was lost is spooled as well; its id makes the later hand-over
 harmless.
 """
@@ -33,14 +35,17 @@ from msgspec import structs
 
 from worker.accept.breaker import PROBE_SECONDS, Breaker
 from worker.accept.encoding import EncodedSubmission, duplicate_key_name, encode_submission
-from worker.accept.spool import Spool, SpoolBroken, SpoolFull
-from worker.contract import Precedence, Raw, Receipt, State, Submission
+from worker.accept.journal import Journal
+from worker.accept.spool import EMPTY_RAW, Spool, SpoolBroken, SpoolFull
+from worker.contract import Precedence, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger.identifiers import erasure_marks
 from worker.metrics import SUBMISSIONS, Meter
 from worker.queue.rq_queue import enqueue
 from worker.store import keys, scripts
+from worker.store.connection import translate_errors
+from worker.store.durability import aread_durability
 
 log = structlog.get_logger("leadline.accept")
 
@@ -76,7 +81,6 @@ BACKFILL_AFTER_SECONDS = 60.0
 ADOPT_SECONDS = 15.0
 
 ERASED_WHY = "erased on request, before it was handed over"
-EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 MAX_CANCELS = 8
 
@@ -110,6 +114,7 @@ class Acceptor:
         cipher: Cipher,
         *,
         spool: Spool | None = None,
+        journal: Journal | None = None,
         meter: Meter | None = None,
         wait_replicas: int = 0,
         clock: Callable[[], float] = time.time,
@@ -118,6 +123,7 @@ class Acceptor:
         self._queue = queue
         self._cipher = cipher
         self.spool = spool
+        self._journal = journal
         self._meter = meter or Meter()
         self._wait_replicas = wait_replicas
         self._clock = clock
@@ -189,15 +195,37 @@ class Acceptor:
         """Records the submissions in Redis, else in the spool."""
         if self.breaker.closed:
             try:
-                return await self._store(submissions)
+                return await self._store_certainly(submissions)
+            except (SpoolFull, SpoolBroken) as error:
+                raise StoreUnavailable(f"the journal: {error}") from error
             except StoreUnavailable as error:
-                self.breaker.trip()
+                self._trip()
                 log.warning("Redis is down", error=str(error), spooling=self.spool is not None)
                 if self.spool is None:
                     raise
         elif self.spool is None:
             raise StoreUnavailable("Redis is down")
         return await self._spool_all(self.spool, [each.submission for each in submissions])
+
+    async def _store_certainly(self, submissions: list[EncodedSubmission]) -> list[Receipt]:
+        """Records the submissions in Redis, and in the journal before where Redis may lose them.
+
+        Raises `StoreUnavailable`, or `SpoolFull` or `SpoolBroken` for the journal.
+        """
+        journal = self._journal
+        if journal is None or not journal.is_on:
+            return await self._store(submissions)
+        plain, server = [each.submission for each in submissions], journal.server
+        await self._on_disk(journal.write, plain, self._clock())
+        receipts = await self._store(submissions)
+        # Nobody waits for this note: without it they are handed over again.
+        self._disk.submit(journal.record, plain, receipts, server)
+        return receipts
+
+    def _trip(self) -> None:
+        self.breaker.trip()
+        if self._journal is not None:
+            self._journal.forget_server()
 
     async def _spool_all(self, spool: Spool, submissions: list[Submission]) -> list[Receipt]:
         try:
@@ -230,18 +258,21 @@ class Acceptor:
                 if time.monotonic() >= adopt_at:
                     adopt_at = time.monotonic() + ADOPT_SECONDS
                     await self._on_disk(spool.adopt)
+                if self._journal is not None and self.breaker.closed:
+                    await self._tend(self._journal)
                 while self.breaker.closed and (
                     batch := _within_drain_bytes(await self._on_disk(spool.oldest, batch_size))
                 ):
                     began = time.monotonic()
-                    await self._store(
+                    server = self._journal.server if self._journal else ""
+                    receipts = await self._store(
                         [
                             encode_submission(self._as_backfill_when_late(submission), self._cipher)
                             for submission in batch
                         ],
                         spooled=True,
                     )
-                    await self._on_disk(spool.take_out, [submission.id for submission in batch])
+                    await self._on_disk(self._release, spool, batch, receipts, server)
                     log.info("spooled submissions handed over", count=len(batch))
                     successes += 1
                     if successes % SUCCESSES_TO_GROW == 0:
@@ -249,11 +280,48 @@ class Acceptor:
                     # Resting as long as the batch took leaves half of the time to new senders.
                     await asyncio.sleep(min(time.monotonic() - began, MAX_DRAIN_REST_SECONDS))
             except StoreUnavailable:
-                self.breaker.trip()
+                self._trip()
                 batch_size, successes = max(1, batch_size // 2), 0
             except Exception as error:
                 log.error("the spool cannot be drained", error=type(error).__name__)
             await asyncio.sleep(DRAIN_SECONDS)
+
+    def _release(
+        self,
+        spool: Spool,
+        submissions: list[Submission],
+        receipts: list[Receipt],
+        server: str,
+    ) -> None:
+        """Takes handed-over submissions out of the spool, or keeps them on as a journal."""
+        if self._journal is not None and self._journal.is_on:
+            self._journal.record(submissions, receipts, server)
+        else:
+            spool.take_out([submission.id for submission in submissions])
+
+    async def _tend(self, journal: Journal) -> None:
+        """Looks at how Redis syncs, and lets go of what it has for certain.
+
+        Raises `StoreUnavailable`.
+        """
+        if not await self._on_disk(journal.is_due):
+            return
+        at = time.monotonic()
+        durability = await aread_durability(self._redis)
+        if doubtful := await self._on_disk(journal.observe, durability, at):
+            states = await self._read_states(doubtful)
+            await self._on_disk(journal.resolve, states)
+
+    async def _read_states(self, ids: Sequence[str]) -> dict[str, State | None]:
+        with translate_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for submission_id in ids:
+                    pipe.hget(keys.submission(submission_id), "state")
+                replies = await pipe.execute()
+        return {
+            each: State(reply.decode()) if reply else None
+            for each, reply in zip(ids, replies, strict=True)
+        }
 
     def _as_backfill_when_late(self, submission: Submission) -> Submission:
         late = self._clock() - submission.received_at > BACKFILL_AFTER_SECONDS

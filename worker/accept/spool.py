@@ -1,7 +1,10 @@
-"""The local spool: keeps submissions on disk while Redis cannot take them.
+"""The local spool: keeps submissions on disk while Redis cannot take them, or may lose them.
 
     DATA/spool/NAME.sqlite   one file per process and life: WAL, synchronous FULL
     DATA/spool/NAME.lock     held by its owner; any process may adopt a file whose lock is free
+
+The same files are the journal for a Redis that does not sync each write: a submission is written
+here first and stays until Redis has it for certain (`worker.accept.journal`).
 
 A submission gets its 2xx only once it is on disk. One that cannot be decrypted (its key is missing,
 its version is newer) blocks nothing and is left for a process that can. A row is deleted when Redis
@@ -17,16 +20,26 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 import structlog
+from msgspec import structs
 from ulid import ULID
 
-from worker.accept.spool_file import Row, SpoolFile, file_size, lock_file, open_orphan, set_aside
-from worker.contract import Receipt, Submission
+from worker.accept.spool_file import (
+    ON_ITS_WAY,
+    Row,
+    SpoolFile,
+    Stored,
+    file_size,
+    lock_file,
+    open_orphan,
+    set_aside,
+)
+from worker.contract import Raw, Receipt, Submission
 from worker.encryption import Cipher
 from worker.errors import LeadlineError
 
@@ -34,6 +47,8 @@ log = structlog.get_logger("leadline.spool")
 
 # The folder inside the data directory.
 SPOOL_FOLDER = "spool"
+
+EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 
 class SpoolFull(LeadlineError):
@@ -68,20 +83,71 @@ class Spool:
 
         Raises `SpoolFull` or `SpoolBroken`: then nothing is stored.
         """
+        with self._mutex, self._write(submissions, now) as (file, rows, raws):
+            receipts = file.put(submissions, rows, raws, now)
+            for row in rows:
+                file.in_redis.pop(row.id, None)
+            return receipts
+
+    def journal(self, submissions: Sequence[Submission], now: float) -> None:
+        """Stores submissions that Redis is given next. Raises `SpoolFull` or `SpoolBroken`."""
+        with self._mutex, self._write(submissions, now) as (file, rows, raws):
+            file.journal(rows, raws)
+            file.in_redis |= {row.id: Stored(ON_ITS_WAY, 0.0) for row in rows}
+
+    @contextmanager
+    def _write(
+        self, submissions: Sequence[Submission], now: float
+    ) -> Iterator[tuple[SpoolFile, list[Row], dict[str, bytes]]]:
+        """Our file and the encoded rows, with the raw bodies that several of them share."""
+        file = self._own_file()
+        raws = self._shared_raws(submissions)
+        rows = [self._encode_row(each, raws.get(id(each.raw)), now) for each in submissions]
+        bodies = dict(raws.values())
+        # What was journaled a moment ago is in the file already.
+        new = [row for row in rows if row.id not in file.in_redis]
+        size = sum(len(row.body) for row in new) + sum(map(len, bodies.values() if new else ()))
+        if new and file.bytes + size > self._max_bytes:
+            raise SpoolFull("the local spool is full")
+        try:
+            yield file, rows, bodies
+        except (sqlite3.Error, OSError) as error:
+            # After a failed sync nobody knows what the kernel dropped: write no more rows here.
+            self._file = None
+            self._adopted.append(file)
+            raise SpoolBroken(
+                f"the local spool cannot be written: {type(error).__name__}"
+            ) from error
+
+    def keep_stored(self, ids: Iterable[str], stored: Stored) -> None:
+        """Notes which run of the server took these, and when; they stay for now."""
+        ids = list(ids)
         with self._mutex:
-            file = self._own_file()
-            rows = [self._encode_row(submission, now) for submission in submissions]
-            if file.bytes + sum(len(row.body) for row in rows) > self._max_bytes:
-                raise SpoolFull("the local spool is full")
-            try:
-                return file.put(submissions, rows, now)
-            except (sqlite3.Error, OSError) as error:
-                # After a failed sync nobody knows what the kernel dropped: write no more rows here.
-                self._file = None
-                self._adopted.append(file)
-                raise SpoolBroken(
-                    f"the local spool cannot be written: {type(error).__name__}"
-                ) from error
+            for file in self._files():
+                with suppress(sqlite3.Error):
+                    file.keep_stored(file.holding(ids), stored)
+
+    def forget_stored(self, server: str) -> int:
+        """Hands over again what another run of the server took; returns how many submissions."""
+        with self._mutex:
+            return sum(file.forget_stored(server) for file in self._files())
+
+    def hand_over_again(self, ids: Iterable[str]) -> None:
+        """Lets submissions wait for Redis that it took and lost."""
+        ids = list(ids)
+        with self._mutex:
+            for file in self._files():
+                file.hand_over_again(ids)
+
+    def stored(self) -> dict[str, Stored]:
+        """The submissions that Redis took and may still lose, oldest first in each file."""
+        with self._mutex:
+            return {
+                each: stored
+                for file in self._files()
+                for each, stored in file.in_redis.items()
+                if stored.server != ON_ITS_WAY
+            }
 
     def oldest(self, limit: int) -> list[Submission]:
         """The next submissions to hand over, oldest first, all from one file; may be empty."""
@@ -99,7 +165,7 @@ class Spool:
                 if submissions:
                     return submissions
                 file.tidy()
-                if file is not self._file and not file.handed_over:
+                if file is not self._file and not file.handed_over and not file.in_redis:
                     self._adopted.remove(file)
                     self._leave_behind(file) if file.count else file.remove()
             return []
@@ -146,7 +212,13 @@ class Spool:
     def count(self) -> int:
         """How many submissions wait for Redis."""
         with self._mutex:
-            return sum(file.count for file in self._files())
+            return sum(file.count - len(file.in_redis) for file in self._files())
+
+    @property
+    def half_full(self) -> bool:
+        """Whether our file has used half of its bound."""
+        with self._mutex:
+            return self._file is not None and 2 * self._file.bytes > self._max_bytes
 
     def usable(self) -> bool:
         """Whether a submission could be stored now; makes a trial write."""
@@ -182,11 +254,26 @@ class Spool:
     def _files(self) -> list[SpoolFile]:
         return [*self._adopted, *([self._file] if self._file else [])]
 
-    def _encode_row(self, submission: Submission, now: float) -> Row:
+    def _shared_raws(self, submissions: Sequence[Submission]) -> dict[int, tuple[str, bytes]]:
+        """The raw bodies that belong to several events of one request, by identity: id, body."""
+        first_of: dict[int, Submission] = {}
+        shared: dict[int, tuple[str, bytes]] = {}
+        for each in submissions:
+            first = first_of.setdefault(id(each.raw), each)
+            if first is not each and id(each.raw) not in shared:
+                raw = self._cipher.encrypt(msgspec.msgpack.encode(each.raw))
+                shared[id(each.raw)] = (first.id, raw)
+        return shared
+
+    def _encode_row(
+        self, submission: Submission, shared: tuple[str, bytes] | None, now: float
+    ) -> Row:
         key = submission.duplicate_key
-        body = self._cipher.encrypt(msgspec.msgpack.encode(submission))
+        raw_id = shared[0] if shared else None
+        stored = structs.replace(submission, raw=EMPTY_RAW) if shared else submission
+        body = self._cipher.encrypt(msgspec.msgpack.encode(stored))
         if key is None:
-            return Row(submission.id, None, None, None, None, body)
+            return Row(submission.id, None, None, None, None, body, raw_id)
         return Row(
             submission.id,
             f"{submission.source}\x1f{key.kind}\x1f{key.value}",
@@ -194,18 +281,21 @@ class Spool:
             key.kind,
             None if key.window is None else now + key.window,
             body,
+            raw_id,
         )
 
 
 def count_spooled(folder: Path) -> int:
-    """How many submissions the spools in this folder hold; an unreadable file counts as none."""
+    """How many submissions in this folder wait for Redis; an unreadable file counts as none."""
     total = 0
     for path in folder.glob("*.sqlite") if folder.is_dir() else []:
         with (
             suppress(sqlite3.Error),
             closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as db,
         ):
-            total += int(db.execute("select count(*) from submission").fetchone()[0])
+            total += int(
+                db.execute("select count(*) from submission where not journaled").fetchone()[0]
+            )
     return total
 
 

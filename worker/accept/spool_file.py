@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import msgspec
 import structlog
+from msgspec import structs
 
-from worker.contract import Receipt, Submission
+from worker.contract import Raw, Receipt, Submission
 from worker.encryption import Cipher, DecryptionError
 
 log = structlog.get_logger("leadline.spool")
@@ -28,20 +29,40 @@ create table if not exists submission (
     fingerprint text,
     kind text,
     until real,
-    body blob not null
+    body blob not null,
+    raw text,
+    journaled integer not null default 0
 );
 create index if not exists submission_key on submission (key) where key is not null;
+create table if not exists raw (id text primary key, body blob not null);
 """
 
+# What files of older versions lack.
+ADDED_COLUMNS = ("raw text", "journaled integer not null default 0")
+
+# Whether Redis took the journaled rows of a dead process, nobody knows: they wait again.
+PREPARE = """
+update submission set journaled = 0 where journaled;
+create index if not exists submission_raw on submission (raw) where raw is not null;
+"""
 
 INSERT = (
-    "insert or ignore into submission (id, key, fingerprint, kind, until, body) values (?, ?, ?, ?,"
-    " ?, ?)"
+    "insert or ignore into submission (id, key, fingerprint, kind, until, body, raw, journaled)"
+    " values (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+SELECT = (
+    "select submission.body, submission.raw, raw.body from submission"
+    " left join raw on raw.id = submission.raw"
 )
 
 
 class Row(NamedTuple):
-    """A row of the table. Its duplicate key expires at `until` (Unix seconds); None means never."""
+    """A row of the table. Its duplicate key expires at `until` (Unix seconds); None means never.
+
+    `raw` names the row of the request's raw body where several submissions share it; `body` is then
+    without it.
+    """
 
     id: str
     key: str | None
@@ -49,6 +70,19 @@ class Row(NamedTuple):
     kind: str | None
     until: float | None
     body: bytes
+    raw: str | None = None
+
+
+# Stand for the run of the server: nobody has looked at it yet, or the reply is still awaited.
+UNSEEN = "unseen"
+ON_ITS_WAY = ""
+
+
+class Stored(NamedTuple):
+    """When (monotonic seconds) which run of the server took a journaled submission."""
+
+    server: str
+    at: float
 
 
 class SpoolFile:
@@ -64,31 +98,49 @@ class SpoolFile:
         self._db.execute("pragma synchronous = full")
         self._db.execute("pragma secure_delete = on")
         self._db.executescript(SCHEMA)
+        for column in ADDED_COLUMNS:
+            with suppress(sqlite3.OperationalError):  # it is there already
+                self._db.execute(f"alter table submission add column {column}")
+        with suppress(sqlite3.OperationalError):  # the disk is full
+            self._db.executescript(PREPARE)
         count, size = self._db.execute(
-            "select count(*), coalesce(sum(length(body)), 0) from submission"
+            "select count(*), coalesce(sum(length(body)), 0)"
+            " + (select coalesce(sum(length(body)), 0) from raw) from submission"
         ).fetchone()
         self.count, self.bytes = int(count), int(size)
         self._unreadable: set[str] = set()
         # Redis has these, but they could not be deleted from the file yet.
         self.handed_over: set[str] = set()
+        # Redis took these, but may still lose them.
+        self.in_redis: dict[str, Stored] = {}
         self.damage = ""
 
     def put(
-        self, submissions: Sequence[Submission], rows: Sequence[Row], now: float
+        self,
+        submissions: Sequence[Submission],
+        rows: Sequence[Row],
+        raws: Mapping[str, bytes],
+        now: float,
     ) -> list[Receipt]:
+        """Stores the rows, except duplicates of others here; returns a receipt for each one.
+
+        One that was journaled before is found again.
+        """
         receipts, added, size = [], 0, 0
         with self._transaction() as db:
             for submission, row in zip(submissions, rows, strict=True):
                 first = db.execute(
                     "select id, fingerprint from submission where key = ? and (until is null or"
-                    " until > ?)",
+                    " until > ?) order by number limit 1",
                     (row.key, now),
                 ).fetchone()
                 if first is None or first[0] == submission.id:
-                    db.execute(INSERT, row)
-                    added, size = added + 1, size + len(row.body)
+                    if db.execute(INSERT, (*row, 0)).rowcount:
+                        added, size = added + 1, size + len(row.body)
                     receipts.append(Receipt(submission.id, submission.state, duplicate=False))
                 else:
+                    removed = _delete(db, submission.id)
+                    added, size = added - len(removed), size - sum(removed)
                     other_body = row.kind == "key" and first[1] != row.fingerprint
                     receipts.append(
                         Receipt(
@@ -98,14 +150,75 @@ class SpoolFile:
                             conflict=other_body,
                         )
                     )
+            db.executemany(
+                "update submission set journaled = 0 where id = ?", [(row.id,) for row in rows]
+            )
+            size += _insert_raws(db, raws) - _delete_unused_raws(db)
         self.count, self.bytes = self.count + added, self.bytes + size
         return receipts
 
-    def find(self, submission_id: str, cipher: Cipher) -> Submission | None:
+    def journal(self, rows: Sequence[Row], raws: Mapping[str, bytes]) -> None:
+        """Stores the rows, duplicates or not: Redis decides that, in a moment."""
+        with self._transaction() as db:
+            db.executemany(INSERT, [(*row, 1) for row in rows])
+            size = _insert_raws(db, raws)
+        self.count += len(rows)
+        self.bytes += size + sum(len(row.body) for row in rows)
+
+    def holding(self, ids: Iterable[str]) -> list[str]:
+        """Those of the ids that have a row here."""
+        return [
+            each
+            for each in ids
+            if each in self.in_redis
+            or self._db.execute("select 1 from submission where id = ?", (each,)).fetchone()
+        ]
+
+    def keep_stored(self, ids: Iterable[str], stored: Stored) -> None:
+        """Notes that Redis took these, and that they stay until it has them for certain.
+
+        The mark on disk tells other processes that they are not waiting for Redis.
+        """
+        ids = list(ids)
+        new = [(each,) for each in ids if each not in self.in_redis]
+        self.in_redis |= dict.fromkeys(ids, stored)
+        if any(self._is_waiting(each) for (each,) in new):
+            with self._transaction() as db:
+                db.executemany("update submission set journaled = 1 where id = ?", new)
+
+    def _is_waiting(self, submission_id: str) -> bool:
         row = self._db.execute(
-            "select body from submission where id = ?", (submission_id,)
+            "select journaled from submission where id = ?", (submission_id,)
         ).fetchone()
-        return self._decode(submission_id, row[0], cipher) if row else None
+        return row is not None and not row[0]
+
+    def forget_stored(self, server: str) -> int:
+        """Hands over again what another run of the server than this took, or one nobody saw.
+
+        Returns how many the former are.
+        """
+        others = {
+            each: stored.server
+            for each, stored in self.in_redis.items()
+            if stored.server not in (ON_ITS_WAY, server)
+        }
+        self.hand_over_again(others)
+        return sum(other != UNSEEN for other in others.values())
+
+    def hand_over_again(self, ids: Iterable[str]) -> None:
+        """Lets these wait for Redis, which does not have them any more."""
+        lost = [each for each in ids if self.in_redis.pop(each, None)]
+        if lost:
+            with self._transaction() as db:
+                db.executemany(
+                    "update submission set journaled = 0 where id = ?", [(each,) for each in lost]
+                )
+
+    def find(self, submission_id: str, cipher: Cipher) -> Submission | None:
+        if submission_id in self.in_redis:
+            return None
+        row = self._db.execute(SELECT + " where submission.id = ?", (submission_id,)).fetchone()
+        return self._decode(submission_id, row, cipher, {}) if row else None
 
     def oldest(self, limit: int, cipher: Cipher) -> list[Submission]:
         """The oldest submissions that can be decrypted; a damaged one does not block the others.
@@ -113,22 +226,30 @@ class SpoolFile:
         Raises `sqlite3.OperationalError`.
         """
         submissions: list[Submission] = []
+        raws: dict[str, Raw] = {}
         with (
             self._note_damage(),
             closing(self._db.execute("select number, id from submission order by number")) as rows,
         ):
             while len(submissions) < limit and (row := rows.fetchone()):
-                passed_over = row[1] in self._unreadable or row[1] in self.handed_over
-                if not passed_over and (submission := self._read(row[0], row[1], cipher)):
+                number, submission_id = row
+                passed_over = (
+                    submission_id in self._unreadable
+                    or submission_id in self.handed_over
+                    or submission_id in self.in_redis
+                )
+                if not passed_over and (
+                    submission := self._read(number, submission_id, cipher, raws)
+                ):
                     submissions.append(submission)
         return submissions
 
-    def _read(self, number: int, submission_id: str, cipher: Cipher) -> Submission | None:
+    def _read(
+        self, number: int, submission_id: str, cipher: Cipher, raws: dict[str, Raw]
+    ) -> Submission | None:
         with self._note_damage():
-            [body] = self._db.execute(
-                "select body from submission where number = ?", (number,)
-            ).fetchone()
-            return self._decode(submission_id, body, cipher)
+            row = self._db.execute(SELECT + " where number = ?", (number,)).fetchone()
+            return self._decode(submission_id, row, cipher, raws)
         self._unreadable.add(submission_id)
         return None
 
@@ -141,9 +262,18 @@ class SpoolFile:
         except sqlite3.DatabaseError as error:
             self.damage = str(error)
 
-    def _decode(self, submission_id: str, body: bytes, cipher: Cipher) -> Submission | None:
+    def _decode(
+        self, submission_id: str, row: tuple[Any, ...], cipher: Cipher, raws: dict[str, Raw]
+    ) -> Submission | None:
+        """Decodes a row of `SELECT`; `raws` holds the shared raw bodies decoded before."""
+        body, raw_id, raw = row
         try:
-            return msgspec.msgpack.decode(cipher.decrypt(body), type=Submission)
+            submission = msgspec.msgpack.decode(cipher.decrypt(body), type=Submission)
+            if raw_id is None:
+                return submission
+            if raw_id not in raws:
+                raws[raw_id] = msgspec.msgpack.decode(cipher.decrypt(raw), type=Raw)
+            return structs.replace(submission, raw=raws[raw_id])
         except (DecryptionError, msgspec.MsgspecError) as error:
             if submission_id not in self._unreadable:
                 log.error(
@@ -157,16 +287,14 @@ class SpoolFile:
     def take_out(self, ids: Sequence[str]) -> None:
         """Deletes these rows; if that fails now, they are skipped and deleted later."""
         self.handed_over.update(ids)
-        sizes = []
+        sizes: list[int] = []
         with self._transaction() as db:
             for submission_id in self.handed_over:
-                sizes += db.execute(
-                    "delete from submission where id = ? returning length(body)", (submission_id,)
-                ).fetchall()
-        self.count, self.bytes = (
-            self.count - len(sizes),
-            self.bytes - sum(size for (size,) in sizes),
-        )
+                sizes += _delete(db, submission_id)
+            raw_bytes = _delete_unused_raws(db)
+        self.count, self.bytes = self.count - len(sizes), self.bytes - sum(sizes) - raw_bytes
+        for submission_id in self.handed_over:
+            self.in_redis.pop(submission_id, None)
         self.handed_over.clear()
         self._truncate_log()
 
@@ -216,6 +344,34 @@ class SpoolFile:
             with suppress(sqlite3.Error):
                 self._db.execute("rollback")
             raise
+
+
+def _delete(db: sqlite3.Connection, submission_id: str) -> list[int]:
+    """Deletes a row; returns the size of its body, in a list that is empty if there is none."""
+    deleted = db.execute(
+        "delete from submission where id = ? returning length(body)", (submission_id,)
+    )
+    return [int(size) for (size,) in deleted.fetchall()]
+
+
+def _insert_raws(db: sqlite3.Connection, raws: Mapping[str, bytes]) -> int:
+    """Stores raw bodies; returns the bytes of those that were not there yet."""
+    return sum(
+        len(body)
+        for raw_id, body in raws.items()
+        if db.execute("insert or ignore into raw (id, body) values (?, ?)", (raw_id, body)).rowcount
+    )
+
+
+def _delete_unused_raws(db: sqlite3.Connection) -> int:
+    """Deletes the raw bodies whose submissions are gone; returns their bytes."""
+    if db.execute("select 1 from raw limit 1").fetchone() is None:
+        return 0
+    deleted = db.execute(
+        "delete from raw where id not in (select raw from submission where raw is not null)"
+        " returning length(body)"
+    )
+    return sum(int(size) for (size,) in deleted.fetchall())
 
 
 def lock_file(path: Path) -> IO[bytes]:

@@ -52,7 +52,8 @@ class Durability(Struct, frozen=True, kw_only=True):
 
     `run_id` changes with every restart; `replication_id` also when a replica is promoted.
     `fsync` is `appendfsync`, `fsync_on_rewrite` whether it also holds while the file is rewritten,
-    `append_only_writes` whether the last write to the file succeeded, `snapshots` whether any are
+    `append_only_writes` whether the last write to the file succeeded, `sync_pending` whether a sync
+    of it is still to end, `snapshots` whether any are
     scheduled. `max_memory` and `used_memory` are bytes; a `max_memory` of 0 is no bound.
     `replicas` is how many are connected.
     """
@@ -66,6 +67,7 @@ class Durability(Struct, frozen=True, kw_only=True):
     replicas: int = 0
     append_only: bool | None = None
     append_only_writes: bool = True
+    sync_pending: bool = False
     fsync: str | None = None
     fsync_on_rewrite: bool = True
     snapshots: bool | None = None
@@ -168,6 +170,7 @@ def _interpret(info: Mapping[str, Any], config: Mapping[str, str]) -> Durability
         replicas=int(info.get("connected_slaves", 0)),
         append_only=append_only,
         append_only_writes=info.get("aof_last_write_status", "ok") == "ok",
+        sync_pending=int(info.get("aof_pending_bio_fsync", 0)) > 0,
         fsync=config.get("appendfsync"),
         fsync_on_rewrite=config.get("no-appendfsync-on-rewrite") != "yes",
         snapshots=bool(config["save"]) if "save" in config else None,
