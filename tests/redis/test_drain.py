@@ -35,12 +35,16 @@ class Picky(Acceptor):
         self.sizes: list[int] = []
 
     async def _store(
-        self, submissions: Sequence[EncodedSubmission], *, spooled: bool = False
+        self,
+        submissions: Sequence[EncodedSubmission],
+        *,
+        spooled: bool = False,
+        server: str | None = None,
     ) -> list[Receipt]:
         self.sizes.append(len(submissions))
         if len(submissions) > self.max_batch:
             raise StoreUnavailable("too much at once")
-        return await super()._store(submissions, spooled=spooled)
+        return await super()._store(submissions, spooled=spooled, server=server)
 
 
 @asynccontextmanager

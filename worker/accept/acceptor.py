@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -36,7 +37,8 @@ from msgspec import structs
 from worker.accept.breaker import PROBE_SECONDS, Breaker
 from worker.accept.encoding import EncodedSubmission, duplicate_key_name, encode_submission
 from worker.accept.journal import Journal
-from worker.accept.spool import EMPTY_RAW, Spool, SpoolBroken, SpoolFull
+from worker.accept.spool import Spool, SpoolBroken, SpoolFull
+from worker.accept.spool_file import EMPTY_RAW, UNSEEN
 from worker.contract import Precedence, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
@@ -70,6 +72,10 @@ MAX_DRAIN_BYTES = 500_000
 
 MAX_DRAIN_REST_SECONDS = 0.05
 
+# After a restart of Redis: how long to wait for the journals of other processes, and between looks.
+MAX_RECOVERY_SECONDS = 15.0
+RECOVERY_REST = 0.1
+
 # Erasure marks per query to Redis: one submission can hold tens of thousands of phone numbers.
 MARKS_PER_QUERY = 2_000
 
@@ -101,6 +107,12 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[None]]) -> None:
         return
 
 
+class ServerRestarted(StoreUnavailable):
+    """Redis is another run of the server than expected: the journal goes first."""
+
+    code = "server-restarted"
+
+
 class Acceptor:
     """Takes the submissions of one service process.
 
@@ -124,6 +136,8 @@ class Acceptor:
         self._cipher = cipher
         self.spool = spool
         self._journal = journal
+        # Monotonic seconds; while it is set, new submissions wait in the spool.
+        self._recovering_since: float | None = None
         self._meter = meter or Meter()
         self._wait_replicas = wait_replicas
         self._clock = clock
@@ -133,6 +147,11 @@ class Acceptor:
         self.breaker = Breaker(connection)
 
     async def start(self) -> None:
+        if self._journal is not None and self.spool is not None:
+            with suppress(StoreUnavailable):
+                await self._tend(self._journal)
+            if self._journal.is_on and self.spool.in_use():
+                self._begin_recovery(self._journal)
         self._tasks = [
             asyncio.create_task(self._run(), name="acceptor"),
             asyncio.create_task(self._run_breaker(), name="breaker"),
@@ -193,11 +212,15 @@ class Acceptor:
 
     async def _record(self, submissions: list[EncodedSubmission]) -> list[Receipt]:
         """Records the submissions in Redis, else in the spool."""
-        if self.breaker.closed:
+        if self.breaker.closed and self._recovering_since is None:
             try:
                 return await self._store_certainly(submissions)
             except (SpoolFull, SpoolBroken) as error:
                 raise StoreUnavailable(f"the journal: {error}") from error
+            except ServerRestarted:
+                if self._journal is None or self.spool is None:
+                    raise
+                self._begin_recovery(self._journal)
             except StoreUnavailable as error:
                 self._trip()
                 log.warning("Redis is down", error=str(error), spooling=self.spool is not None)
@@ -215,9 +238,11 @@ class Acceptor:
         journal = self._journal
         if journal is None or not journal.is_on:
             return await self._store(submissions)
+        if journal.server == UNSEEN:
+            raise ServerRestarted("nobody has looked at the server yet")
         plain, server = [each.submission for each in submissions], journal.server
         await self._on_disk(journal.write, plain, self._clock())
-        receipts = await self._store(submissions)
+        receipts = await self._store(submissions, server=server)
         # Nobody waits for this note: without it they are handed over again.
         self._disk.submit(journal.record, plain, receipts, server)
         return receipts
@@ -225,7 +250,13 @@ class Acceptor:
     def _trip(self) -> None:
         self.breaker.trip()
         if self._journal is not None:
+            if self._journal.is_on:
+                self._begin_recovery(self._journal)
             self._journal.forget_server()
+
+    def _begin_recovery(self, journal: Journal) -> None:
+        journal.forget_server()
+        self._recovering_since = time.monotonic()
 
     async def _spool_all(self, spool: Spool, submissions: list[Submission]) -> list[Receipt]:
         try:
@@ -260,20 +291,15 @@ class Acceptor:
                     await self._on_disk(spool.adopt)
                 if self._journal is not None and self.breaker.closed:
                     await self._tend(self._journal)
-                while self.breaker.closed and (
-                    batch := _within_drain_bytes(await self._on_disk(spool.oldest, batch_size))
+                    if self._recovering_since is not None:
+                        await self._recover(spool, self._journal, batch_size)
+                while (
+                    self.breaker.closed
+                    and self._recovering_since is None
+                    and (batch := await self._next_batch(spool, batch_size))
                 ):
                     began = time.monotonic()
-                    server = self._journal.server if self._journal else ""
-                    receipts = await self._store(
-                        [
-                            encode_submission(self._as_backfill_when_late(submission), self._cipher)
-                            for submission in batch
-                        ],
-                        spooled=True,
-                    )
-                    await self._on_disk(self._release, spool, batch, receipts, server)
-                    log.info("spooled submissions handed over", count=len(batch))
+                    await self._hand_over(spool, batch)
                     successes += 1
                     if successes % SUCCESSES_TO_GROW == 0:
                         batch_size = min(MAX_DRAIN_BATCH, 2 * batch_size)
@@ -284,7 +310,43 @@ class Acceptor:
                 batch_size, successes = max(1, batch_size // 2), 0
             except Exception as error:
                 log.error("the spool cannot be drained", error=type(error).__name__)
-            await asyncio.sleep(DRAIN_SECONDS)
+            await asyncio.sleep(DRAIN_SECONDS if self._recovering_since is None else RECOVERY_REST)
+
+    async def _next_batch(
+        self, spool: Spool, size: int, *, again: bool = False
+    ) -> list[Submission]:
+        return _within_drain_bytes(await self._on_disk(partial(spool.oldest, size, again=again)))
+
+    async def _hand_over(self, spool: Spool, batch: list[Submission]) -> None:
+        server = self._journal.server if self._journal else ""
+        receipts = await self._store(
+            [
+                encode_submission(self._as_backfill_when_late(submission), self._cipher)
+                for submission in batch
+            ],
+            spooled=True,
+        )
+        await self._on_disk(self._release, spool, batch, receipts, server)
+        log.info("spooled submissions handed over", count=len(batch))
+
+    async def _recover(self, spool: Spool, journal: Journal, batch_size: int) -> None:
+        """Hands over again what an earlier run of the server took, before anything else.
+
+        What came meanwhile waits until the other processes of this machine have done so too, but
+        not for ever: one of them may hang.
+        """
+        await self._on_disk(spool.adopt)
+        while self.breaker.closed and (
+            batch := await self._next_batch(spool, batch_size, again=True)
+        ):
+            await self._hand_over(spool, batch)
+        server, since = journal.server, self._recovering_since
+        await self._on_disk(spool.confirm, server)
+        if since is not None and time.monotonic() - since > MAX_RECOVERY_SECONDS:
+            log.warning("another process has not handed over its journal; going on without it")
+        elif await self._on_disk(spool.others_behind, server):
+            return
+        self._recovering_since = None
 
     def _release(
         self,
@@ -306,8 +368,10 @@ class Acceptor:
         """
         if not await self._on_disk(journal.is_due):
             return
-        at = time.monotonic()
+        at, before = time.monotonic(), journal.server
         durability = await aread_durability(self._redis)
+        if journal.is_on and before not in (UNSEEN, durability.server):
+            self._begin_recovery(journal)
         if doubtful := await self._on_disk(journal.observe, durability, at):
             states = await self._read_states(doubtful)
             await self._on_disk(journal.resolve, states)
@@ -331,7 +395,11 @@ class Acceptor:
         return await asyncio.get_running_loop().run_in_executor(self._disk, work, *arguments)
 
     async def _store(
-        self, submissions: Sequence[EncodedSubmission], *, spooled: bool = False
+        self,
+        submissions: Sequence[EncodedSubmission],
+        *,
+        spooled: bool = False,
+        server: str | None = None,
     ) -> list[Receipt]:
         """Writes records, duplicate keys and a job for each delivery, all in one transaction.
 
@@ -340,6 +408,8 @@ class Acceptor:
 
         A `spooled` submission was acknowledged, so each id gets a record: a duplicate points to the
         first submission, and one that reuses a key with another body is kept under key and body.
+
+        With `server`, raises `ServerRestarted` if this is another run of the server.
         """
         try:
             are_duplicates = await self._find_duplicates(submissions)
@@ -350,7 +420,9 @@ class Acceptor:
                     for each in submissions
                 ]
                 pipe.multi()  # type: ignore[no-untyped-call]
-                scripts.add_accept(pipe, [each.packed for each in submissions], spooled=spooled)
+                scripts.add_accept(
+                    pipe, [each.packed for each in submissions], spooled=spooled, server=server
+                )
                 for (submission, _), duplicate in zip(submissions, are_duplicates, strict=True):
                     backfill = submission.precedence is Precedence.BACKFILL
                     if submission.state is State.QUEUED and not duplicate and not backfill:
@@ -362,6 +434,8 @@ class Acceptor:
             if self._wait_replicas:
                 await self._await_replicas()
         except (redis.RedisError, OSError) as error:
+            if scripts.ANOTHER_RUN in str(error):
+                raise ServerRestarted(str(error)) from error
             raise StoreUnavailable(f"Redis: {type(error).__name__}: {str(error)[:200]}") from error
         return [
             Receipt(

@@ -6,11 +6,13 @@ stays:
 
     each write    not journaled, unless LEADLINE_JOURNAL=always
     every second  until Redis has synced it: two seconds, and no sync outstanding
-    no file       until nobody has to do anything about it; a dead letter stays
+    no file       until nobody has to do anything about it; a dead letter stays, and what
+                  recognises a duplicate stays for as long as Redis would keep it
 
 Each row remembers which run of the server took it. After a restart or failover (another run id or
 replication id) all of them are handed over again, which the ids make harmless; what was delivered
-meanwhile is looked up in Pipedrive first (`worker.ledger.rollback`).
+meanwhile is looked up in Pipedrive first (`worker.ledger.rollback`). Until every process of this
+machine has done so, new submissions wait in the spool: one of them may be the twin of a lost one.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ class Journal:
     """Decides what is journaled in one process, and for how long.
 
     Its methods block for a disk sync and belong on one thread, the disk's; `is_on`, `server` and
-    `forget_server` are for the event loop. `monotonic` returns seconds.
+    `forget_server` are for the event loop. `monotonic` returns seconds, `wall` Unix seconds.
     """
 
     def __init__(
@@ -53,10 +55,12 @@ class Journal:
         spool: Spool,
         mode: Literal["auto", "always", "never"] = "auto",
         monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._spool = spool
         self._mode = mode
         self._monotonic = monotonic
+        self._wall = wall
         self._durability: Durability | None = None
         self._looked_at = -LOOK_SECONDS
         self._duplicates: list[str] = []
@@ -142,8 +146,9 @@ class Journal:
         return part
 
     def resolve(self, states: Mapping[str, State | None]) -> None:
-        """Takes out what nobody has to do anything about any more; None: Redis lost the record.
+        """Lets go of what nobody has to do anything about any more; None: Redis lost the record.
 
+        What recognises a duplicate of it stays, since Redis would forget that too.
         Where the journal is half full, what looks like spam has to rely on Redis alone.
         """
         stays = OPEN_STATES - {State.QUARANTINED} if self._spool.half_full else OPEN_STATES
@@ -151,7 +156,6 @@ class Journal:
         if missing:
             log.warning("Redis lost submissions: they are handed over again", count=len(missing))
             self._spool.hand_over_again(missing)
-        closed = [each for each, state in states.items() if state and state not in stays]
-        if closed:
-            self._spool.take_out(closed)
-            self._offset = max(0, self._offset - len(closed))
+        over = [each for each, state in states.items() if state and state not in stays]
+        self._spool.keep_receipts(over, self._wall())
+        self._offset = max(0, self._offset - len(over))

@@ -30,25 +30,26 @@ from msgspec import structs
 from ulid import ULID
 
 from worker.accept.spool_file import (
+    EMPTY_RAW,
     ON_ITS_WAY,
     Row,
     SpoolFile,
     Stored,
     file_size,
     lock_file,
+    lock_path,
     open_orphan,
     set_aside,
 )
-from worker.contract import Raw, Receipt, Submission
+from worker.contract import Receipt, Submission
 from worker.encryption import Cipher
 from worker.errors import LeadlineError
+from worker.store.scripts import DUPLICATE_KEY_SECONDS
 
 log = structlog.get_logger("leadline.spool")
 
 # The folder inside the data directory.
 SPOOL_FOLDER = "spool"
-
-EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 
 class SpoolFull(LeadlineError):
@@ -146,15 +147,44 @@ class Spool:
                 each: stored
                 for file in self._files()
                 for each, stored in file.in_redis.items()
-                if stored.server != ON_ITS_WAY
+                if stored.server != ON_ITS_WAY and each not in file.receipts
             }
 
-    def oldest(self, limit: int) -> list[Submission]:
-        """The next submissions to hand over, oldest first, all from one file; may be empty."""
+    def keep_receipts(self, ids: Iterable[str], now: float) -> None:
+        """Drops the content of submissions that are over, but not what recognises a duplicate."""
+        ids = list(ids)
+        with self._mutex:
+            for file in self._files():
+                file.keep_receipts(file.holding(ids), self._cipher, now, DUPLICATE_KEY_SECONDS)
+
+    def confirm(self, server: str) -> None:
+        """Tells the other processes that all was handed over again that an earlier run took."""
+        with self._mutex:
+            for file in self._files():
+                file.confirm(server)
+
+    def others_behind(self, server: str) -> bool:
+        """Whether another process of this machine still has to hand over again to this run."""
+        with self._mutex:
+            ours = {file.path for file in self._files()} | self._undecryptable
+        return any(
+            path not in ours and _read_confirmed(path) != server and _count_rows(path)
+            for path in self._folder.glob("*.sqlite")
+        )
+
+    def in_use(self) -> bool:
+        """Whether there is any spool file on this machine."""
+        return self._folder.is_dir() and any(self._folder.glob("*.sqlite"))
+
+    def oldest(self, limit: int, *, again: bool = False) -> list[Submission]:
+        """The next submissions to hand over, oldest first, all from one file; may be empty.
+
+        With `again`, only those that an earlier run of the server took.
+        """
         with self._mutex:
             for file in self._files():
                 try:
-                    submissions = file.oldest(limit, self._cipher)
+                    submissions = file.oldest(limit, self._cipher, again=again)
                 except sqlite3.OperationalError as error:
                     log.warning(
                         "a spool file cannot be read now",
@@ -164,6 +194,8 @@ class Spool:
                     continue
                 if submissions:
                     return submissions
+                if again:
+                    continue
                 file.tidy()
                 if file is not self._file and not file.handed_over and not file.in_redis:
                     self._adopted.remove(file)
@@ -283,6 +315,22 @@ class Spool:
             body,
             raw_id,
         )
+
+
+def _read_confirmed(path: Path) -> str:
+    """The run of the server that the process with this file has confirmed last."""
+    with suppress(OSError):
+        return lock_path(path).read_text("utf-8", "replace")
+    return ""
+
+
+def _count_rows(path: Path) -> int:
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as db,
+    ):
+        return int(db.execute("select count(*) from submission").fetchone()[0])
+    return 0
 
 
 def count_spooled(folder: Path) -> int:

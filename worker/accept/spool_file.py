@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +14,7 @@ import msgspec
 import structlog
 from msgspec import structs
 
-from worker.contract import Raw, Receipt, Submission
+from worker.contract import Raw, Receipt, State, Submission
 from worker.encryption import Cipher, DecryptionError
 
 log = structlog.get_logger("leadline.spool")
@@ -51,6 +52,13 @@ INSERT = (
     " values (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
+OVER = "it was over before Redis lost its memory"
+EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
+
+SELECT_KEY = (
+    "select key, until, submission.body, submission.raw, raw.body from submission"
+    " left join raw on raw.id = submission.raw"
+)
 SELECT = (
     "select submission.body, submission.raw, raw.body from submission"
     " left join raw on raw.id = submission.raw"
@@ -101,6 +109,10 @@ class SpoolFile:
         for column in ADDED_COLUMNS:
             with suppress(sqlite3.OperationalError):  # it is there already
                 self._db.execute(f"alter table submission add column {column}")
+        # An earlier run of the server may have taken these, and lost them: they go first.
+        self.again = {
+            each for (each,) in self._db.execute("select id from submission where journaled")
+        }
         with suppress(sqlite3.OperationalError):  # the disk is full
             self._db.executescript(PREPARE)
         count, size = self._db.execute(
@@ -113,6 +125,9 @@ class SpoolFile:
         self.handed_over: set[str] = set()
         # Redis took these, but may still lose them.
         self.in_redis: dict[str, Stored] = {}
+        # Those of them that are over: what is left is only what recognises a duplicate, until then
+        # (Unix seconds).
+        self.receipts: dict[str, float] = {}
         self.damage = ""
 
     def put(
@@ -182,6 +197,7 @@ class SpoolFile:
         ids = list(ids)
         new = [(each,) for each in ids if each not in self.in_redis]
         self.in_redis |= dict.fromkeys(ids, stored)
+        self.again.difference_update(ids)
         if any(self._is_waiting(each) for (each,) in new):
             with self._transaction() as db:
                 db.executemany("update submission set journaled = 1 where id = ?", new)
@@ -208,6 +224,7 @@ class SpoolFile:
     def hand_over_again(self, ids: Iterable[str]) -> None:
         """Lets these wait for Redis, which does not have them any more."""
         lost = [each for each in ids if self.in_redis.pop(each, None)]
+        self.again.update(lost)
         if lost:
             with self._transaction() as db:
                 db.executemany(
@@ -220,9 +237,57 @@ class SpoolFile:
         row = self._db.execute(SELECT + " where submission.id = ?", (submission_id,)).fetchone()
         return self._decode(submission_id, row, cipher, {}) if row else None
 
-    def oldest(self, limit: int, cipher: Cipher) -> list[Submission]:
+    def keep_receipts(self, ids: Iterable[str], cipher: Cipher, now: float, seconds: float) -> None:
+        """Drops the content of submissions that are over; what recognises a duplicate stays.
+
+        That is for `seconds`, or for the window of its content; a row without a duplicate key goes.
+        """
+        ids, gone = list(ids), [each for each, until in self.receipts.items() if until < now]
+        if ids:
+            with self._transaction() as db:
+                gone += [each for each in ids if not self._strip(db, each, cipher, now + seconds)]
+                self.bytes -= _delete_unused_raws(db)
+        if gone:
+            self.take_out(gone)
+
+    def _strip(
+        self, db: sqlite3.Connection, submission_id: str, cipher: Cipher, end: float
+    ) -> bool:
+        """Makes a row a receipt, if it has a duplicate key and can be read."""
+        key, until, body, raw_id, raw = db.execute(
+            SELECT_KEY + " where submission.id = ?", (submission_id,)
+        ).fetchone()
+        submission = self._decode(submission_id, (body, raw_id, raw), cipher, {}) if key else None
+        if submission is None:
+            return False
+        receipt = structs.replace(
+            submission,
+            state=State.IGNORED,
+            lead=None,
+            raw=EMPTY_RAW,
+            cause=None,
+            fetch=None,
+            why=OVER,
+        )
+        stripped = cipher.encrypt(msgspec.msgpack.encode(receipt))
+        self.receipts[submission_id] = end if until is None else until
+        self.bytes += len(stripped) - len(body)
+        db.execute(
+            "update submission set body = ?, raw = null, until = ? where id = ?",
+            (stripped, self.receipts[submission_id], submission_id),
+        )
+        return True
+
+    def confirm(self, server: str) -> None:
+        """Tells other processes that nothing here still waits that an earlier run took."""
+        text = server.encode()
+        os.ftruncate(self._lock.fileno(), 0)
+        os.pwrite(self._lock.fileno(), text, 0)
+
+    def oldest(self, limit: int, cipher: Cipher, *, again: bool = False) -> list[Submission]:
         """The oldest submissions that can be decrypted; a damaged one does not block the others.
 
+        With `again`, only those that an earlier run of the server took.
         Raises `sqlite3.OperationalError`.
         """
         submissions: list[Submission] = []
@@ -237,6 +302,7 @@ class SpoolFile:
                     submission_id in self._unreadable
                     or submission_id in self.handed_over
                     or submission_id in self.in_redis
+                    or (again and submission_id not in self.again)
                 )
                 if not passed_over and (
                     submission := self._read(number, submission_id, cipher, raws)
@@ -295,6 +361,8 @@ class SpoolFile:
         self.count, self.bytes = self.count - len(sizes), self.bytes - sum(sizes) - raw_bytes
         for submission_id in self.handed_over:
             self.in_redis.pop(submission_id, None)
+            self.receipts.pop(submission_id, None)
+            self.again.discard(submission_id)
         self.handed_over.clear()
         self._truncate_log()
 
@@ -376,13 +444,17 @@ def _delete_unused_raws(db: sqlite3.Connection) -> int:
 
 def lock_file(path: Path) -> IO[bytes]:
     """Takes the lock of a spool file; raises BlockingIOError while its owner lives."""
-    lock = (path.parent / f"{path.stem}.lock").open("ab")
+    lock = lock_path(path).open("ab")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         lock.close()
         raise
     return lock
+
+
+def lock_path(path: Path) -> Path:
+    return path.parent / f"{path.stem}.lock"
 
 
 def open_orphan(path: Path) -> SpoolFile | None:

@@ -52,6 +52,9 @@ MAX_CHANGES = 100_000
 MAX_AUDIT_ENTRIES = 100_000
 MAX_AUDIT_TEXT_BYTES = 500
 
+# The error of the accepting script on a server that has been restarted.
+ANOTHER_RUN = "ANOTHERRUN the server was restarted"
+
 _CONSTANTS: dict[str, object] = {
     "submission": keys.submission(""),
     "state": keys.state(""),
@@ -74,6 +77,7 @@ _CONSTANTS: dict[str, object] = {
     "duplicates": keys.DUPLICATES,
     "forgotten": keys.FORGOTTEN,
     "version": VERSION,
+    "another_run": ANOTHER_RUN,
     "duplicate_key_seconds": DUPLICATE_KEY_SECONDS,
     "probe_retry_seconds": PROBE_RETRY_SECONDS,
     "probe_seconds": PROBE_SECONDS,
@@ -195,9 +199,13 @@ class Scripts:
         return "" if self._clock is None else self._clock()
 
 
-def add_accept(pipe: Any, submissions: Iterable[bytes], *, spooled: bool) -> None:
+def add_accept(
+    pipe: Any, submissions: Iterable[bytes], *, spooled: bool, server: str | None = None
+) -> None:
     """Adds the accepting script to a transaction; `submissions` are packed by `pack` beforehand.
 
-    `pipe` may be asynchronous. The script uses Redis's clock.
+    `pipe` may be asynchronous. The script uses Redis's clock. With `server`, another run of the
+    server than that accepts nothing: its error contains `ANOTHER_RUN`.
     """
-    pipe.eval(source("ledger/accept"), 0, "", pack({"spooled": spooled}), *submissions)
+    args = pack({"spooled": spooled, "server": server})
+    pipe.eval(source("ledger/accept"), 0, "", args, *submissions)

@@ -1,9 +1,12 @@
 -- Records each submission of a batch unless it is known. Replies {id, state, duplicate, conflict} for each one.
--- Arguments: spooled (true: these come from a spool). From ARGV[3] on: a map for each submission, packed before its batch:
+-- Arguments: spooled (true: these come from a spool); server (the run of the server that these are meant for; nil: any). From ARGV[3] on: a map for each submission, packed before its batch:
 -- id, source, state, received_at, raw, precedence, and the counters accepted, duplicate and also; if present, lead, cause, why,
 -- fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds).
 -- A spooled submission was acknowledged, so it always gets a record: a duplicate points to the first one, and one that reuses a
 -- key with another body is kept under key and body together, so that its own duplicates point to it.
+
+-- A server that has been restarted may have forgotten the twin of one of these.
+if args.server and args.server ~= server() then return redis.error_reply(K.another_run) end
 
 local replies = {}
 for i = 3, #ARGV do
