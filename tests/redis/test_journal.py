@@ -190,6 +190,7 @@ def test_only_where_redis_does_not_sync_each_write(serve: Serve) -> None:
     server = serve(EACH_WRITE)
 
     async def run(mode: Literal["auto", "always", "never"]) -> bool:
+        server.folder = server.folder.with_name(mode)
         async with server.accepting(mode) as (acceptor, spool):
             await acceptor.accept([submission()])
             return spool.in_use()
