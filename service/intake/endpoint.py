@@ -108,6 +108,7 @@ class IntakeEndpoint:
         if result.outcome is Outcome.HANDSHAKE:
             return self._answer_handshake(intake, result)
         responses.check_storable(source, result)
+        key = key or submissions.idempotency_field(result)
         receipts = await self._store(source, request, result, key)
         response = responses.accepted_response(
             source, result, receipts, page=intake.wants_page, headers=intake.cors

@@ -258,18 +258,18 @@ def test_a_repeat_of_spam_looks_like_any_other_repeat(world: World) -> None:
 
 
 def test_a_product_event_is_known_by_its_id(world: World, redis: redis_py.Redis) -> None:
-    """An adapter's event id makes a duplicate, whatever the body; another id does not."""
+    """A signed event id makes a duplicate, whatever the body or key; another id does not."""
     world.result = make_result(events=[make_event(event_id="e1")])
-    first = world.post("typeform", {"n": 1})
-    again = world.post("typeform", {"n": 2})
+    first = world.post("partner", {"n": 1})
+    again = world.post("partner", {"n": 2}, idempotency_key="another")
     world.result = make_result(events=[make_event(event_id="e2")])
-    other = world.post("typeform", {"n": 1})
+    other = world.post("partner", {"n": 1})
     assert again.json()["id"] == first.json()["id"]
     assert other.json()["id"] != first.json()["id"]
     assert stored(redis) == 2
 
 
-def test_an_idempotency_key_goes_before_everything_else(
+def test_an_idempotency_key_goes_before_what_nobody_signed(
     world: World, redis: redis_py.Redis
 ) -> None:
     """The same key and body is a repeat; with another body it is a 422 and stores nothing.
