@@ -66,4 +66,5 @@ async def flush(context: ServiceContext, intake: IntakeEndpoint) -> bool:
     """Hand the counters and refusals to Redis. Returns whether the counters got there."""
     flushed = await context.meter.aflush(context.aredis)
     await intake.refusals.aflush(context.aredis)
+    await intake.bound_counts.aflush(context.aredis)
     return flushed

@@ -149,6 +149,7 @@ def build_submissions(
             precedence=precedence(source, request),
             # What fails its source's check never comes this far.
             verified=demands_proof(source),
+            leads_per_hour=None if demands_proof(source) else source.leads_per_hour,
         )
         for index, event in enumerate(events_of(result))
     ]

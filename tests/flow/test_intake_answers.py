@@ -286,6 +286,17 @@ def test_an_idempotency_key_goes_before_what_nobody_signed(
     assert stored(redis) == 2
 
 
+def test_a_form_may_bring_its_key_along(world: World) -> None:
+    """A form's own key counts as the header does, which goes before it."""
+    world.result = make_result(idempotency_key="k1")
+    first = world.post(body={"n": 1}).json()
+    assert world.post(body={"n": 1}).json() == first | {"duplicate": True}
+    check_problem(world.post(body={"n": 2}), "key-reused")
+    assert world.post(body={"n": 2}, idempotency_key="k2").json()["duplicate"] is False
+    world.result = make_result(idempotency_key="two words")
+    check_problem(world.post(body={"n": 3}), "idempotency-key")
+
+
 def test_keys_are_per_source(world: World) -> None:
     """Two sources may use the same key without meeting."""
     first, other = (
