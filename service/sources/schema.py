@@ -309,7 +309,14 @@ class Source(SourceSettings, frozen=True, kw_only=True):
     @property
     def lead_mapping(self) -> LeadMapping:
         """How the leads of this source are written to Pipedrive: all the worker knows of it."""
-        return LeadMapping(self.name, self.lead, self.rules, self.line, self.default_country)
+        return LeadMapping(
+            self.name,
+            self.lead,
+            self.rules,
+            self.line,
+            self.default_country,
+            verified=self.verification.scheme != "none",
+        )
 
 
 class SourceFile(Struct, frozen=True):

@@ -72,7 +72,8 @@ def test_a_flood_waits_in_quarantine(aredis: Client, redis: redis_py.Redis) -> N
     ledger = Ledger(redis, Cipher())
     held = next(one.id for one in receipts if one.state is State.QUARANTINED)
     assert [moment.why for moment in ledger.timeline(held)] == [FLOOD]
-    metrics = {name.decode(): float(value) for name, value in redis.hgetall(keys.METRICS).items()}
+    stored = cast("dict[bytes, bytes]", redis.hgetall(keys.METRICS))
+    metrics = {name.decode(): float(value) for name, value in stored.items()}
     assert metrics[series("leadline_limited_total", bound="leads_per_hour", source="contact")] == 20
     assert metrics[series("leadline_submissions_total", outcome="accepted", source="contact")] == 30
     assert (
