@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from service.intake.content import content_digest
-from service.sources.adapters.registry import ADAPTERS, demands_proof
+from service.sources.adapters.registry import ADAPTERS, demands_proof, hourly_bound
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from service.web.body import media_type
@@ -149,10 +149,16 @@ def build_submissions(
             precedence=precedence(source, request),
             # What fails its source's check never comes this far.
             verified=demands_proof(source),
-            leads_per_hour=None if demands_proof(source) else source.leads_per_hour,
+            leads_per_hour=hourly_bound(source),
         )
         for index, event in enumerate(events_of(result))
     ]
+
+
+def hourly_bounds(sources: Mapping[str, Source]) -> dict[str, int]:
+    """The leads per hour of each source that has such a bound."""
+    bounds = {name: hourly_bound(source) for name, source in sources.items()}
+    return {name: bound for name, bound in bounds.items() if bound is not None}
 
 
 def precedence(source: Source, request: InboundRequest) -> Precedence:

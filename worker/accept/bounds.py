@@ -7,7 +7,7 @@ quarantine. A service process counts what it refuses, and hands that to Redis ev
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import redis
 import redis.asyncio
@@ -27,8 +27,9 @@ MAX_PENDING = 10_000
 class SourceBounds(Struct, frozen=True):
     """The last sixty minutes of one source.
 
-    `leads` flowed; `held_back` says how many requests or submissions did not, by the bound that
-    `worker.metrics.BOUNDS` names. The hour before counts in proportion, so both are estimates.
+    `leads` flowed, where it verifies nobody; `held_back` says how many requests or submissions did
+    not, by the bound that `worker.metrics.BOUNDS` names. The hour before counts in proportion, so
+    both are estimates.
     """
 
     leads: int
@@ -40,10 +41,10 @@ class BoundCounts:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._pending: Counter[tuple[str, int, str]] = Counter()
+        self._pending: Counter[tuple[int, str]] = Counter()
 
     def count(self, source: str, bound: str) -> None:
-        key = (source, int(self._clock() // HOUR_SECONDS), bound)
+        key = (int(self._clock() // HOUR_SECONDS), f"{source} {bound}")
         if key in self._pending or len(self._pending) < MAX_PENDING:
             self._pending[key] += 1
 
@@ -54,32 +55,34 @@ class BoundCounts:
             return
         try:
             async with store.pipeline(transaction=False) as pipe:
-                for (source, hour, bound), amount in pending.items():
-                    pipe.hincrby(keys.bounds(source, hour), bound, amount)
-                    pipe.expire(keys.bounds(source, hour), RETENTION_SECONDS)
+                for (hour, field), amount in pending.items():
+                    pipe.hincrby(keys.bounds(hour), field, amount)
+                    pipe.expire(keys.bounds(hour), RETENTION_SECONDS)
                 await pipe.execute()
         except (RedisError, OSError):
             return
 
 
-def read_bounds(store: redis.Redis, sources: Iterable[str], now: float) -> dict[str, SourceBounds]:
-    """The last hour of each source. `now` is in Unix seconds. Raises `StoreUnavailable`."""
-    names, hour = list(sources), int(now // HOUR_SECONDS)
+def read_bounds(store: redis.Redis, now: float) -> dict[str, SourceBounds]:
+    """The last hour of each source that has one. `now` is in Unix seconds.
+
+    Raises `StoreUnavailable`.
+    """
+    hour = int(now // HOUR_SECONDS)
     with translate_errors(), store.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.hgetall(keys.bounds(name, hour - 1))
-            pipe.hgetall(keys.bounds(name, hour))
-        replies = pipe.execute()
+        pipe.hgetall(keys.bounds(hour - 1))
+        pipe.hgetall(keys.bounds(hour))
+        before, here = pipe.execute()
     share = hour + 1 - now / HOUR_SECONDS
-
-    def total(name: str, before: dict[bytes, bytes], here: dict[bytes, bytes]) -> int:
-        key = name.encode()
-        return round(share * int(before.get(key, 0)) + int(here.get(key, 0)))
-
+    totals: dict[str, dict[str, int]] = {}
+    for field in sorted(before.keys() | here.keys()):
+        source, _, counted = field.decode().rpartition(" ")
+        total = round(share * int(before.get(field, 0)) + int(here.get(field, 0)))
+        if total:
+            totals.setdefault(source, {})[counted] = total
     return {
-        name: SourceBounds(
-            total("leads", *pair),
-            {bound: count for bound in BOUNDS if (count := total(bound, *pair))},
+        source: SourceBounds(
+            counts.get("leads", 0), {bound: counts[bound] for bound in BOUNDS if bound in counts}
         )
-        for name, pair in zip(names, zip(replies[::2], replies[1::2], strict=True), strict=True)
+        for source, counts in totals.items()
     }

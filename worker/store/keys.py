@@ -39,7 +39,7 @@
 | leadline:bulk-lock                 | string | who advances bulk actions                                      | 5 s, renewed each tick |
 | leadline:limit:{source}:{digest}   | string | when this address's allowance is full again, and when that was written (ms) | the source's period, longer after a large batch |
 | leadline:limit:{source}            | string | the same for all addresses of a source together                | as above |
-| leadline:bounds:{source}:{hour}    | hash   | by hour since 1970: `leads` that flowed from a source without verification, and what each bound held back, by its setting | two hours |
+| leadline:bounds:{hour}             | hash   | by hour since 1970: `{source} leads`, how many flowed from a source without verification, and `{source} {setting}`, how many that bound held back | two hours |
 | leadline:refused:{source}          | list   | JSON of the newest refused requests, without bodies            | a day after the last |
 | leadline:lockout:{digest}          | string | that an address tried too many wrong ops tokens                | a minute |
 | leadline:known:{digest}            | string | that an ops token was used from an address                     | 30 days, renewed by use |
@@ -256,9 +256,9 @@ def rate_limit_source(source: str) -> str:
     return f"{PREFIX}limit:{source}"
 
 
-def bounds(source: str, hour: int) -> str:
+def bounds(hour: int) -> str:
     """`hour` is counted since 1970."""
-    return f"{BOUNDS}{source}:{hour}"
+    return f"{BOUNDS}{hour}"
 
 
 def refusals(source: str) -> str:

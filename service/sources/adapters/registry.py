@@ -44,3 +44,8 @@ def demands_proof(source: Source) -> bool:
     """Whether the source accepts only requests that prove where they come from."""
     scheme = source.verification.scheme
     return scheme != "none" if scheme else ADAPTERS[source.adapter].scheme is not None
+
+
+def hourly_bound(source: Source) -> int | None:
+    """How many leads of the source flow in an hour; None for any number."""
+    return None if demands_proof(source) else source.leads_per_hour

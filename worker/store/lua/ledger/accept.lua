@@ -10,11 +10,11 @@
 -- last sixty minutes. The time is that of receipt, so that a spool of many hours is not a flood when it is handed over.
 local function floods(item)
   local hour = math.floor(item.received_at / 3600)
-  local here, before = K.bounds .. item.source .. ':' .. hour, K.bounds .. item.source .. ':' .. (hour - 1)
-  local leads = tonumber(redis.call('HGET', before, 'leads') or 0) * (hour + 1 - item.received_at / 3600)
-    + tonumber(redis.call('HGET', here, 'leads') or 0)
+  local here, before, field = K.bounds .. hour, K.bounds .. (hour - 1), item.source .. ' leads'
+  local leads = tonumber(redis.call('HGET', before, field) or 0) * (hour + 1 - item.received_at / 3600)
+    + tonumber(redis.call('HGET', here, field) or 0)
   local beyond = leads + 1 > item.leads_per_hour
-  redis.call('HINCRBY', here, beyond and 'leads_per_hour' or 'leads', 1)
+  redis.call('HINCRBY', here, beyond and field .. '_per_hour' or field, 1)
   redis.call('EXPIRE', here, 7200)
   return beyond
 end
