@@ -199,7 +199,7 @@ def test_a_debt_is_bounded(aredis: Client, tmp_path: object, *, has_redis: bool)
         connection = aredis() if has_redis else connect_async(f"unix://{tmp_path}/none.sock")
         async with connection as store:
             limiter = AddressRateLimiter(store, Breaker(store), SettableClock(1000.0))
-            for _ in range(3):
+            for _ in range(2):
                 await limiter.count_rest([limit], MAX_DEBT_EVENTS)
             excess = await limiter.admit([limit])
             return excess.seconds if excess else 0.0
