@@ -10,6 +10,7 @@ from service.alerts.monitor import TICK_SECONDS, Monitor
 from service.alerts.webhook import AlertWebhook
 from service.context import ServiceContext
 from service.intake.endpoint import IntakeEndpoint
+from service.intake.submissions import hourly_bounds
 from worker.errors import StoreUnavailable
 from worker.ledger import bulk
 from worker.ledger.bulk import BulkActions
@@ -39,6 +40,7 @@ async def send_alerts(context: ServiceContext, url: str) -> None:
             webhook,
             context.settings.alert_oldest,
             context.clock,
+            lambda: hourly_bounds(context.sources.sources),
         )
         while True:
             await asyncio.sleep(TICK_SECONDS)
@@ -66,4 +68,5 @@ async def flush(context: ServiceContext, intake: IntakeEndpoint) -> bool:
     """Hand the counters and refusals to Redis. Returns whether the counters got there."""
     flushed = await context.meter.aflush(context.aredis)
     await intake.refusals.aflush(context.aredis)
+    await intake.bound_counts.aflush(context.aredis)
     return flushed

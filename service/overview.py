@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from worker.accept.bounds import read_bounds
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import cause_id
 from worker.contract import ACTIONABLE, WORKING, Cause
@@ -64,7 +66,8 @@ class Overview(Struct, frozen=True):
     `degraded` names what does not work as it should: `redis` (then all else is as it was at
     `as_of`, empty where it was never known), `workers` (none is seen), `pipedrive` (its answers
     stopped the deliveries), `spool` (submissions of this machine wait there for Redis),
-    `newer-records` (submissions wait for a worker of a newer release).
+    `newer-records` (submissions wait for a worker of a newer release). `held_back` says what the
+    bounds of each source held back in the last hour, by the bound's setting.
     """
 
     states: dict[str, int]
@@ -77,6 +80,7 @@ class Overview(Struct, frozen=True):
     spool: int
     duplicates: int
     as_of: str
+    held_back: dict[str, dict[str, int]] = {}
 
 
 NOTHING_KNOWN = Overview({}, {}, 0, None, [], Tokens(None, None), 0, 0, 0, "")
@@ -102,7 +106,20 @@ def read_overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = N
         spool=spool,
         duplicates=status.duplicates,
         as_of=format_iso(now) or "",
+        held_back={
+            source: counts.held_back
+            for source, counts in read_bounds(ledger.redis, now).items()
+            if counts.held_back
+        },
     )
+
+
+def describe_held_back(held_back: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """A line for each source: `contact: 12 by rate_limit, 3 by leads_per_hour`."""
+    return [
+        f"{source}: " + ", ".join(f"{count} by {bound}" for bound, count in counts.items())
+        for source, counts in sorted(held_back.items())
+    ]
 
 
 def overview_while_away(last: Overview | None, data_dir: Path) -> Overview:

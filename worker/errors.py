@@ -6,6 +6,7 @@ LeadlineError
 ├── NotAllowed                the state of the submission does not allow this move
 │   └── Overtaken             somebody else changed the submission since it was read
 ├── OutOfAllowance            by our own count the next call would exceed Pipedrive's limits
+│   └── Reserved              the rest of the day's tokens is for sources that verify their senders
 ├── CannotDecrypt             the stored content cannot be decrypted here
 ├── Settling                  a create with unknown outcome must settle before we look for it
 │   └── Restored              Redis has gone back in time; we look later for what was done since
@@ -189,6 +190,21 @@ class OutOfAllowance(LeadlineError):
         super().__init__("today's API tokens are used up" if budget else "the burst window is full")
         self.until = until
         self.budget = budget
+
+
+class Reserved(OutOfAllowance):
+    """Not sent: what is left of the day's tokens is reserved; ask again at `until`."""
+
+    code = "reserved"
+    title = "The rest of today's API tokens is for verified sources"
+    hint = (
+        "nothing to do: it continues when the day's API tokens reset; to deliver it now, verify the"
+        " senders of its source, or raise PIPEDRIVE_SEATS or PIPEDRIVE_DAILY_TOKENS"
+    )
+
+    def __init__(self, until: float) -> None:
+        super().__init__(until, budget=True)
+        self.args = ("the rest of today's API tokens is for sources that verify their senders",)
 
 
 class Unmappable(LeadlineError):

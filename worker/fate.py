@@ -13,6 +13,7 @@
 | 429, our own count                          | Wait; at the gate, save for our own burst window,  |
 |                                             | which is short; where no wait was stated, probed   |
 |                                             | at growing intervals                               |
+| the rest is for verified sources            | Wait an hour at most, this one alone               |
 | budget spent                                | Wait at the gate until the stated reset, and probe |
 |                                             | once an hour before it; at growing intervals where |
 |                                             | none was stated                                    |
@@ -64,6 +65,7 @@ REASONS = {
     "settle": "a create with unknown outcome settles before it is looked for",
     "limit": "Pipedrive is limiting our calls",
     "budget": "today's Pipedrive API tokens are used up",
+    "reserve": "the rest of today's Pipedrive API tokens is for sources that verify their senders",
     "credentials": "Pipedrive rejected the credentials",
     "blocked": "Pipedrive is blocking this account's API traffic",
     "account": "the Pipedrive account isn't open",
@@ -316,6 +318,12 @@ def _allowance(case: Case) -> Fate:
     return Wait(until, "budget" if budget else "limit", gate=budget, probe=budget, cause=case.cause)
 
 
+def _reserved(case: Case) -> Fate:
+    """Waits alone: verified sources go on, so the gate stays open."""
+    until = case.error.until if isinstance(case.error, errors.Reserved) else case.now
+    return Wait(max(until, case.now), "reserve", gate=False, probe=False, cause=case.cause)
+
+
 def _account(case: Case) -> Fate:
     reason = (
         case.error.reason
@@ -402,6 +410,7 @@ FATES: dict[type[BaseException], Callable[[Case], Fate]] = {
     errors.NotAllowed: _abandon,
     errors.Overtaken: _abandon,
     errors.OutOfAllowance: _allowance,
+    errors.Reserved: _reserved,
     errors.CannotDecrypt: _retry,
     errors.Settling: _still_settling,
     errors.Restored: _still_settling,

@@ -30,6 +30,7 @@ DELIVERIES = "leadline_deliveries_total"
 PIPEDRIVE_REQUESTS = "leadline_pipedrive_requests_total"
 PIPEDRIVE_TOKENS = "leadline_pipedrive_tokens_total"
 UNSTORED = "leadline_unstored_total"
+LIMITED = "leadline_limited_total"
 INTAKE_SECONDS = "leadline_intake_seconds"
 DELIVERY_SECONDS = "leadline_delivery_seconds"
 
@@ -43,6 +44,8 @@ OUTCOMES = (
     "limited",
     "spooled",
 )
+# The settings of a source that hold something back, as `bound` of LIMITED.
+BOUNDS = ("events", "rate_limit", "rate_limit_source", "leads_per_hour")
 RESULTS = ("created", "labelled", "retry", "wait", "dead")
 
 # Upper bounds in seconds: an intake takes milliseconds, a delivery up to days with its retries.
@@ -56,6 +59,10 @@ HELP = {
     DELIVERIES: "Delivery attempts, by result.",
     PIPEDRIVE_REQUESTS: "Calls to Pipedrive, by operation and HTTP status.",
     PIPEDRIVE_TOKENS: "Pipedrive API tokens spent, by operation.",
+    LIMITED: (
+        "Requests refused, and submissions held in quarantine, by the bound of the source; `events`"
+        " are those of one request."
+    ),
     UNSTORED: "Submissions answered with 503 because nothing could store them.",
     INTAKE_SECONDS: "Time from receiving a request's headers to sending the response.",
     DELIVERY_SECONDS: "Time from receiving a submission to delivering it.",
@@ -221,6 +228,8 @@ def _parse_counters(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, float]
 def _expected_series(sources: Iterable[str]) -> Iterator[str]:
     for source in sources:
         yield series(UNSTORED, source=source)
+        for bound in BOUNDS:
+            yield series(LIMITED, source=source, bound=bound)
         for outcome in OUTCOMES:
             yield series(SUBMISSIONS, source=source, outcome=outcome)
         for result in RESULTS:

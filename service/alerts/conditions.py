@@ -11,6 +11,9 @@ from worker.fate import ACTIONABLE_REASONS, REASONS
 # With this many dead letters a cause is an alert of its own, sent again at each doubling.
 MIN_GROWING_CAUSE = 10
 
+# The part of a source's `leads_per_hour` from which on somebody is told.
+HOURLY_WARNING = 0.8
+
 
 class DeadCause(Struct, frozen=True):
     """Dead letters of one cause. `title` holds no personal data."""
@@ -27,6 +30,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     `advice` what to do about it.
     `silent` maps each source that is usually active to the seconds since it last was.
     `missing_names` counts names of the source file that the Pipedrive account lacks.
+    `hourly` maps each source that verifies nobody to the part of its `leads_per_hour` that the last
+    hour has used; above 1, leads wait in quarantine.
     """
 
     dead: Mapping[str, DeadCause]
@@ -37,6 +42,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     silent: Mapping[str, float]
     missing_names: int
     advice: str | None = None
+    hourly: Mapping[str, float] = {}
 
 
 class Condition(Struct, frozen=True, kw_only=True):
@@ -113,6 +119,19 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
             path=f"/ops/submissions?source={source}",
             calm=0.0,
         )
+    for source, share in sorted(facts.hourly.items()):
+        if share >= HOURLY_WARNING:
+            held = "more wait in quarantine as `flood`" if share > 1 else "more would be held back"
+            yield Condition(
+                key=f"hourly:{source}",
+                text=(
+                    f"the source {source} has used {min(share, 1):.0%} of the leads that may flow"
+                    f" in an hour (`leads_per_hour`); {held}"
+                ),
+                recovered=f"the source {source} is below its leads per hour again",
+                path=f"/ops/submissions?state=quarantined&source={source}",
+                level=2 if share > 1 else 1,
+            )
     if facts.missing_names:
         names = "a name" if facts.missing_names == 1 else f"{facts.missing_names} names"
         yield Condition(

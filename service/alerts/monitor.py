@@ -27,6 +27,7 @@ from service.alerts.conditions import (
 from service.alerts.state import AlertState, decode, update_alerts
 from service.alerts.webhook import AlertWebhook, WebhookError
 from service.overview import open_causes
+from worker.accept.bounds import read_bounds
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import title
 from worker.contract import WORKING
@@ -47,6 +48,7 @@ TURN_MILLISECONDS = 40_000
 LOCAL_FILE = "alerts.json"
 # Dead letters that are read, newest first.
 MAX_DEAD_LETTERS = 20_000
+NO_BOUNDS: Mapping[str, int] = {}
 
 
 def gather(
@@ -54,10 +56,11 @@ def gather(
     *,
     silent: Mapping[str, float],
     oldest_limit: float,
+    bounds: Mapping[str, int] = NO_BOUNDS,
 ) -> Facts:
     """Reads the facts from the ledger. `silent` maps each silent source to its seconds of silence.
 
-    Raises `StoreUnavailable`.
+    `bounds` are the leads per hour of each source that has such a bound. Raises `StoreUnavailable`.
     """
     now, status, pause = ledger.now(), ledger.status(), ledger.gate.find_pause()
     report = drift.decode_report(status.drift)
@@ -73,6 +76,11 @@ def gather(
         workers=status.workers(now),
         silent=silent,
         missing_names=sum(each.needed for each in report.findings) if report else 0,
+        hourly={
+            source: (counts.leads + counts.held_back.get("leads_per_hour", 0)) / bounds[source]
+            for source, counts in read_bounds(ledger.redis, now).items()
+            if source in bounds
+        },
     )
 
 
@@ -101,7 +109,9 @@ class Monitor:
         webhook: AlertWebhook,
         oldest_limit: float,
         clock: Callable[[], float],
+        bounds: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        self._bounds = bounds
         self._ledger = ledger
         self._redis = ledger.redis
         self._folder = data_dir
@@ -135,6 +145,7 @@ class Monitor:
             self._ledger,
             silent=state.silent_sources(now),
             oldest_limit=self._oldest_limit,
+            bounds=self._bounds(),
         )
         # The activity is kept even where the webhook refuses the messages.
         call_redis(lambda: self._redis.set(keys.ALERTS, msgspec.json.encode(state)))

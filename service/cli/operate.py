@@ -9,7 +9,7 @@ import click
 from service.cli import decisions, output, queries, setup
 from service.ops.filters import FilterError
 from service.ops.items import read_audit_page
-from service.overview import Overview, count_causes, read_overview
+from service.overview import Overview, count_causes, describe_held_back, read_overview
 from worker.contract import State
 from worker.fate import REASONS
 from worker.ledger.audit import AuditTrail
@@ -118,6 +118,9 @@ def _describe(now: Overview) -> Iterator[str]:
         if now.paused.until and now.paused.reason in REASONS:
             advice = f"; {now.paused.advice}" if now.paused.advice else ""
             yield f"  {REASONS[now.paused.reason]}{advice}"
+    if now.held_back:
+        lines = "; ".join(describe_held_back(now.held_back))
+        yield f"held back in the last hour by the bounds of a source: {lines}"
     if now.spool:
         yield f"in this machine's spool: {now.spool}, waiting for Redis to take them"
     if now.duplicates:

@@ -254,8 +254,8 @@ def _submit_responses() -> Json:
         },
         **problem_responses(
             "unreadable", "idempotency-key", "incomplete", "not-genuine", "origin", "handshake",
-            "not-found", "too-slow", "too-large", "media-type", "no-contact", "key-reused", "rate",
-            "not-stored",
+            "not-found", "too-slow", "too-large", "media-type", "too-many-events", "no-contact",
+            "key-reused", "rate", "not-stored",
         ),
     }  # fmt: skip
 

@@ -13,12 +13,16 @@ from service.sources.schema import Source
 from service.web import pages
 from service.web.client_address import client_address
 from service.web.origins import cors_headers
+from service.web.rate_limit import Limit
 from service.web.request_id import request_id
 from worker.settings.types import Network
 
 
 class IntakeContext:
-    """State of one request. `source` and `body_size` (bytes) are set once they are known."""
+    """State of one request. `source` and `body_size` (bytes) are set once they are known.
+
+    `limits` are those that have admitted it as one event.
+    """
 
     def __init__(self, http: HttpRequest[Any, Any, Any], public_url: str | None) -> None:
         self.http = http
@@ -26,6 +30,7 @@ class IntakeContext:
         self.request_id = request_id(http.scope)
         self.source: Source | None = None
         self.body_size = 0
+        self.limits: list[Limit] = []
         self.head = build_inbound_request(http.scope, public_url)
 
     @property

@@ -27,10 +27,12 @@ from service.sources.schema import Source
 from service.web import body, origins, pages, problems
 from service.web.client_address import rate_limit_address
 from service.web.problems import HttpProblem
-from service.web.rate_limit import AddressRateLimiter
+from service.web.rate_limit import AddressRateLimiter, Limit
+from worker.accept.bounds import BoundCounts
 from worker.contract import ARRIVALS, Receipt, State
 from worker.errors import StoreUnavailable
-from worker.metrics import INTAKE_SECONDS, SUBMISSIONS, UNSTORED
+from worker.metrics import INTAKE_SECONDS, LIMITED, SUBMISSIONS, UNSTORED
+from worker.store import keys
 
 # Larger bodies are normalized in a thread, so that the event loop serves others meanwhile.
 MAX_INLINE_BODY_BYTES = 32 * 1024
@@ -47,6 +49,7 @@ class IntakeEndpoint:
         self.context = context
         self.limiter = AddressRateLimiter(context.aredis, context.acceptor.breaker)
         self.refusals = Refusals()
+        self.bound_counts = BoundCounts(context.clock)
         self.log = structlog.get_logger()
 
     async def post(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
@@ -108,6 +111,8 @@ class IntakeEndpoint:
         if result.outcome is Outcome.HANDSHAKE:
             return self._answer_handshake(intake, result)
         responses.check_storable(source, result)
+        key = key or submissions.idempotency_field(result)
+        await self.limiter.count_rest(intake.limits, len(result.events) - 1)
         receipts = await self._store(source, request, result, key)
         response = responses.accepted_response(
             source, result, receipts, page=intake.wants_page, headers=intake.cors
@@ -125,14 +130,27 @@ class IntakeEndpoint:
         """Find the source and make the checks that do not need the body."""
         source = self._find_source(intake)
         self._check_origin(source, intake)
+        intake.limits = self._find_limits(source, intake)
+        if excess := await self.limiter.admit(intake.limits):
+            self._count_held_back(source, excess.limit.setting)
+            raise HttpProblem("rate", headers={"Retry-After": str(math.ceil(excess.seconds))})
+        return source
+
+    def _find_limits(self, source: Source, intake: IntakeContext) -> list[Limit]:
+        limits = []
         if source.rate_limit is not None:
             address = rate_limit_address(
                 intake.client_address(self.context.settings.trusted_proxies)
             )
-            wait = await self.limiter.wait_seconds(source.name, address, source.rate_limit)
-            if wait > 0:
-                raise HttpProblem("rate", headers={"Retry-After": str(math.ceil(wait))})
-        return source
+            limits.append(Limit(keys.rate_limit(source.name, address), source.rate_limit))
+        if source.rate_limit_source is not None:
+            key = keys.rate_limit_source(source.name)
+            limits.append(Limit(key, source.rate_limit_source, "rate_limit_source"))
+        return limits
+
+    def _count_held_back(self, source: Source, bound: str) -> None:
+        self.context.meter.count(LIMITED, source=source.name, bound=bound)
+        self.bound_counts.count(source.name, bound)
 
     def _find_source(self, intake: IntakeContext) -> Source:
         source = self.context.sources.sources.get(intake.http.path_params["source"])
@@ -197,6 +215,8 @@ class IntakeEndpoint:
                 self.context.meter.count(UNSTORED, source=source.name)
             elif outcome is not None:
                 self.context.meter.count(SUBMISSIONS, source=source.name, outcome=outcome)
+            if problem.kind == "too-many-events":
+                self._count_held_back(source, "events")
             if outcome == "refused":
                 self.refusals.record(
                     source.name,

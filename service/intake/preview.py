@@ -152,6 +152,7 @@ def _respond(
     if request.method == "GET" or result.outcome is Outcome.HANDSHAKE:
         return responses.product_response(responses.handshake_answer(result), headers={})
     responses.check_storable(source, result)
+    key = key or submissions.idempotency_field(result)
     ids = (f"{number:026d}" for number in count())
     items = submissions.build_submissions(
         source,

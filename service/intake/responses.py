@@ -23,7 +23,7 @@ from worker.contract import STATES, Receipt, State
 
 ACCEPTED = 202
 SUBMIT_METHODS = "POST, OPTIONS"
-_KIND_BY_STATUS = {413: "too-large", 415: "media-type"}
+_KIND_BY_STATUS = {413: "too-large", 415: "media-type", 422: "too-many-events"}
 _BODILESS = frozenset({204, 205, 304})
 _SAFE_IN_URL = "%/:?#[]@!$&'()*+,;=-._~"
 

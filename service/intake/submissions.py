@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from service.intake.content import content_digest
-from service.sources.adapters.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS, demands_proof, hourly_bound
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from service.web.body import media_type
@@ -32,12 +32,21 @@ _FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 def idempotency_key(request: InboundRequest) -> str | None:
     """The Idempotency-Key header, None without one. Raises HttpProblem 400 if it is unusable."""
-    values = [value for name, value in request.headers if name == "idempotency-key"]
-    if not values:
-        return None
-    if len(set(values)) > 1 or len(values[0]) > MAX_KEY_CHARS or not _VISIBLE.fullmatch(values[0]):
+    values = {value for name, value in request.headers if name == "idempotency-key"}
+    if len(values) > 1:
         raise HttpProblem("idempotency-key")
-    return values[0]
+    return _check_key(values.pop()) if values else None
+
+
+def idempotency_field(result: NormalizationResult) -> str | None:
+    """A form's own `_idempotency_key`, None without one. Raises HttpProblem 400 as the header."""
+    return _check_key(result.idempotency_key) if result.idempotency_key else None
+
+
+def _check_key(key: str) -> str:
+    if len(key) > MAX_KEY_CHARS or not _VISIBLE.fullmatch(key):
+        raise HttpProblem("idempotency-key")
+    return key
 
 
 def duplicate_key(
@@ -45,16 +54,20 @@ def duplicate_key(
 ) -> DuplicateKey | None:
     """What makes the event at `index` of its request a duplicate of another event of the source.
 
-    `key` is the Idempotency-Key; it wins over the product's event id, which wins over the content.
-    Without either, the result is None if the source has no dedupe window.
+    A signed event id decides alone: whoever replays a signed request can add a header, and so can
+    a proxy on the way. Then counts `key`, the Idempotency-Key; then an event id that nobody signed,
+    together with the body, so that whoever guesses an id takes nobody's place; then the content.
+    The result is None if there is none of these and the source has no dedupe window.
     """
     body = fingerprint(request)
+    if event.event_id and demands_proof(source) and not event.is_id_unsigned:
+        return DuplicateKey(kind="event", value=digest(event.event_id), fingerprint=body)
     if key is not None:
         # One key may cover several events; all but the first add their index to it.
         value = digest(key) if index == 0 else digest(key, str(index))
         return DuplicateKey(kind="key", value=value, fingerprint=body)
     if event.event_id:
-        return DuplicateKey(kind="event", value=digest(event.event_id), fingerprint=body)
+        return DuplicateKey(kind="event", value=digest(event.event_id, body), fingerprint=body)
     if source.dedupe_window <= 0:
         return None
     return DuplicateKey(
@@ -134,9 +147,18 @@ def build_submissions(
             why=event.reason,
             fetch=event.fetch,
             precedence=precedence(source, request),
+            # What fails its source's check never comes this far.
+            verified=demands_proof(source),
+            leads_per_hour=hourly_bound(source),
         )
         for index, event in enumerate(events_of(result))
     ]
+
+
+def hourly_bounds(sources: Mapping[str, Source]) -> dict[str, int]:
+    """The leads per hour of each source that has such a bound."""
+    bounds = {name: hourly_bound(source) for name, source in sources.items()}
+    return {name: bound for name, bound in bounds.items() if bound is not None}
 
 
 def precedence(source: Source, request: InboundRequest) -> Precedence:

@@ -23,7 +23,7 @@ from service.reports.changes import (
 from service.sources.normalize import normalize
 from service.sources.request import InboundRequest, Outcome, SourceEvent
 from service.sources.schema import Source
-from service.sources.verification.common import header_value
+from service.sources.verification.common import Verification, header_value
 from worker.contract import Lead, Raw, State
 from worker.errors import Unmappable
 from worker.lead.fields import LEAD_FIELDS, LeadFieldKind
@@ -245,7 +245,8 @@ def _judge_again(record: Record, source: Source) -> JudgedSubmission:
     assert record.raw is not None
     request = request_from_raw(record.raw)
     try:
-        normalized = normalize(source, request, record.received_at, _header_id(source, request))
+        verification = Verification(True, event_id=_header_id(source, request))
+        normalized = normalize(source, request, record.received_at, verification)
     except Exception as error:
         return JudgedSubmission(
             outcome=Outcome.UNREADABLE, why=f"internal error: {type(error).__name__}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from service.sources.adapters.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS, demands_proof
 from service.sources.fields.effort import Effort
 from service.sources.fields.lead_builder import build_lead
 from service.sources.fields.values import VALUE_PARSERS, parse_short_text
@@ -18,6 +18,7 @@ from service.sources.payload.decode import decode_utf8, describe_guess, is_json
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.json import MAX_RECORD_VALUES, parse_json
 from service.sources.payload.tree import Tree, UnreadableBody, text_of
+from service.sources.payload.unwrap import MAX_EVENTS, check_event_count
 from service.sources.request import (
     FieldError,
     FieldReading,
@@ -28,11 +29,12 @@ from service.sources.request import (
 )
 from service.sources.schema import Source
 from service.sources.spam import find_spam_reason
-from service.sources.verification.common import Verification
+from service.sources.verification.common import VERIFIED, Verification
 from service.sources.verification.verify import verify
 from worker.contract import NO_CONTACT_WHY
 
 REDIRECT_FIELD = "_redirect"
+IDEMPOTENCY_KEY_FIELD = "_idempotency_key"
 MAX_FIELD_ERRORS = 100
 EMPTY_BODIES = (b"", b"{}", b"[]", b"null")
 # The fields that give a contact, and what each of them must be.
@@ -69,7 +71,7 @@ def process_request(
         source.handshake and source.handshake.ping and not is_signed(source, request)
     )
     if verification.ok or may_be_ping:
-        result = normalize(source, request, now, event_id=verification.event_id, explain=explain)
+        result = normalize(source, request, now, verification, explain=explain)
         if may_be_ping and _holds_no_lead(result, request):
             return accept_ping()
         if verification.ok:
@@ -110,13 +112,13 @@ def normalize(
     source: Source,
     request: InboundRequest,
     now: float,
-    event_id: str | None = None,
+    verification: Verification = VERIFIED,
     *,
     explain: bool = False,
 ) -> NormalizationResult:
     """Normalises a request without verifying it, for one that was verified when it arrived.
 
-    `now` is in Unix seconds, `event_id` from a verified header.
+    `now` is in Unix seconds; `verification` holds the event id, for schemes that carry it.
     """
     adapter = ADAPTERS[source.adapter]
     status = source.reply or (adapter.response.status if adapter.response else adapter.reply)
@@ -129,6 +131,7 @@ def normalize(
         )
     try:
         parsed_events = adapter.read(request, source)
+        check_event_count(len(parsed_events), max_events(source))
         if not any(one.fields or one.lead_fields or one.outcome for one in parsed_events):
             raise UnreadableBody("the body holds no fields")
     except UnreadableBody as error:
@@ -138,7 +141,7 @@ def normalize(
     effort = Effort()
     for parsed_event in parsed_events:
         event, contact_errors = _build_event(
-            parsed_event, source, now, event_id, effort, request.query, explain=explain
+            parsed_event, source, now, verification, effort, request.query, explain=explain
         )
         events.append(event)
         field_errors += contact_errors
@@ -148,9 +151,18 @@ def normalize(
         field_errors=field_errors[:MAX_FIELD_ERRORS],
         status=status,
         response=adapter.response,
-        redirect_to=_find_redirect(parsed_events[0].top),
+        redirect_to=_find_text(parsed_events[0].top, REDIRECT_FIELD),
+        idempotency_key=_find_text(parsed_events[0].top, IDEMPOTENCY_KEY_FIELD)
+        if adapter.reads_any_payload
+        else None,
         guessed=describe_guess(request) if explain and not adapter.names_charsets else None,
     )
+
+
+def max_events(source: Source) -> int:
+    """How many events one request may hold; of strangers, no more than of any JSON."""
+    limit = ADAPTERS[source.adapter].max_events
+    return limit if demands_proof(source) else min(limit, MAX_EVENTS)
 
 
 def normalize_record(
@@ -181,7 +193,9 @@ def normalize_record(
         lead_fields=parsed_event.lead_fields | event_fields,
         event_id=event_fields.get("event_id") or parsed_event.event_id,
     )
-    event, field_errors = _build_event(parsed_event, source, now, None, Effort(), explain=explain)
+    event, field_errors = _build_event(
+        parsed_event, source, now, VERIFIED, Effort(), explain=explain
+    )
     return NormalizationResult(
         outcome=event.outcome,
         events=[event],
@@ -210,7 +224,7 @@ def _build_event(
     parsed_event: ParsedEvent,
     source: Source,
     now: float,
-    header_event_id: str | None,
+    verification: Verification,
     effort: Effort,
     query: str = "",
     *,
@@ -219,12 +233,13 @@ def _build_event(
     """The event and, if it has no contact, the fields that would change that."""
     readings: list[FieldReading] | None = [] if explain else None
     lead, rejected = build_lead(parsed_event, source, effort, query=query, readings=readings)
-    event_id = (
-        _find_event_id(parsed_event, source)
-        or parsed_event.event_id
-        or lead.event_id
-        or parsed_event.number_id(header_event_id)
+    ids = (
+        (_find_event_id(parsed_event, source), False),
+        (parsed_event.event_id, parsed_event.is_id_unsigned),
+        (lead.event_id, False),
+        (parsed_event.number_id(verification.event_id), not verification.is_id_signed),
     )
+    event_id, is_id_unsigned = next((pair for pair in ids if pair[0]), (None, False))
     outcome, reason = _find_outcome(parsed_event, source, now)
     if outcome is None and lead.is_test:
         outcome, reason = Outcome.NO_LEAD, "a test event"
@@ -238,6 +253,7 @@ def _build_event(
         outcome=outcome or Outcome.LEAD,
         lead=lead,
         event_id=event_id,
+        is_id_unsigned=is_id_unsigned,
         reason=reason,
         fetch=parsed_event.fetch,
         explanation=tuple(readings or ()),
@@ -296,8 +312,8 @@ def _contact_errors(rejected: dict[str, str]) -> list[FieldError]:
     return [*wrong, *missing]
 
 
-def _find_redirect(top: Tree) -> str | None:
-    value = top.get(REDIRECT_FIELD) if isinstance(top, dict) else None
+def _find_text(top: Tree, name: str) -> str | None:
+    value = top.get(name) if isinstance(top, dict) else None
     return text_of(value) if isinstance(value, str) else None
 
 

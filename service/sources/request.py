@@ -84,13 +84,15 @@ class SourceEvent(Struct, frozen=True, kw_only=True):
 
     `outcome` is LEAD, NO_LEAD, NO_CONTACT, NEEDS_FETCH or SPAM, and `reason` explains it in plain
     words. `event_id` is the product's own id of the event, by which a second delivery of it is
-    recognised. `fetch` names the record to fetch, for events that carry ids only. `explanation`
-    has a reading for each field, where it was asked for.
+    recognised; `is_id_unsigned`: it came in a header that the request's signature does not cover.
+    `fetch` names the record to fetch, for events that carry ids only. `explanation` has a reading
+    for each field, where it was asked for.
     """
 
     outcome: Outcome
     lead: Lead | None
     event_id: str | None = None
+    is_id_unsigned: bool = False
     reason: str | None = None
     fetch: dict[str, str] | None = None
     explanation: tuple[FieldReading, ...] = ()
@@ -115,7 +117,8 @@ class NormalizationResult(Struct, frozen=True, kw_only=True):
     `outcome` is that of the events where they agree, else LEAD if any of them is one. REFUSED,
     UNREADABLE and HANDSHAKE have no events. `status` is the HTTP status of the response. `response`
     is set for handshakes, and for products that count only certain responses as success.
-    `redirect_to` is a form's own `_redirect`, not yet checked. `reason` says why a request was
+    `redirect_to` and `idempotency_key` are a form's own `_redirect` and `_idempotency_key`, not yet
+    checked. `reason` says why a request was
     refused, for the log and for `leadline preview`, never for the sender. `guessed` says what of
     the body had to be guessed, where an explanation was asked for.
     """
@@ -127,5 +130,6 @@ class NormalizationResult(Struct, frozen=True, kw_only=True):
     status: int = 202
     response: CustomResponse | None = None
     redirect_to: str | None = None
+    idempotency_key: str | None = None
     reason: str | None = None
     guessed: str | None = None

@@ -32,7 +32,7 @@ _RATE = re.compile(r"([0-9]+)\s*/\s*([smhd])", re.ASCII)
 
 
 class Rate(Struct, frozen=True):
-    """`count` requests in any `seconds`."""
+    """`count` events in any `seconds`."""
 
     count: int
     seconds: float
@@ -70,6 +70,15 @@ def read_rate(value: object) -> Rate | None:
     return Rate(count=int(digits), seconds=SECONDS_BY_UNIT[match[2]])
 
 
+def read_count(value: object) -> int | None:
+    """A whole number from 1; None for `off`."""
+    if value == "off":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_RATE_COUNT:
+        raise ValueError(f'a number from 1 to {MAX_RATE_COUNT:,}, or "off"')
+    return value
+
+
 def read_strings(value: object) -> list[str]:
     """`"x"` or `["x", "y"]` as a list."""
     items = value if isinstance(value, list) else [value]
@@ -99,6 +108,7 @@ def parsed_by(parse: Callable[[object], object]) -> Meta:
 Seconds = Annotated[float, parsed_by(read_duration)]
 Bytes = Annotated[int, parsed_by(read_size)]
 RateLimit = Annotated[Rate | None, parsed_by(read_rate)]
+Count = Annotated[int | None, parsed_by(read_count)]
 Strings = Annotated[list[str], parsed_by(read_strings)]
 Country = Annotated[str | None, parsed_by(read_country)]
 Scalar = str | int | float | bool
@@ -224,6 +234,7 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """`[sources.X]`: the keys that people write.
 
     The adapter's `rate_limit` and `verify` apply where the source leaves them out.
+    `leads_per_hour` bounds only what comes without a proof of origin.
     """
 
     adapter: str = "form"
@@ -234,6 +245,8 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     min_fill_seconds: Seconds = 0.0
     dedupe_window: Seconds = 600.0
     rate_limit: RateLimit = None
+    rate_limit_source: RateLimit = None
+    leads_per_hour: Count = 200
     max_body: Bytes = 262_144
     reply: int | None = None
     default_country: Country = None
@@ -296,7 +309,14 @@ class Source(SourceSettings, frozen=True, kw_only=True):
     @property
     def lead_mapping(self) -> LeadMapping:
         """How the leads of this source are written to Pipedrive: all the worker knows of it."""
-        return LeadMapping(self.name, self.lead, self.rules, self.line, self.default_country)
+        return LeadMapping(
+            self.name,
+            self.lead,
+            self.rules,
+            self.line,
+            self.default_country,
+            verified=self.verification.scheme != "none",
+        )
 
 
 class SourceFile(Struct, frozen=True):

@@ -123,6 +123,11 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
     "no-contact": ProblemKind(
         422, "There is nobody to contact", "Send an e-mail address, a phone number or a name."
     ),
+    "too-many-events": ProblemKind(
+        422,
+        "The request holds too many events",
+        "Send one event a request to a form, and at most 100 to a JSON source.",
+    ),
     "key-reused": ProblemKind(
         422, "The Idempotency-Key belongs to another body", "Use a new key for each new submission."
     ),

@@ -38,6 +38,7 @@ SOURCE = """
 [sources.bench]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 """
 
 Command = Callable[[int], list[str]]

@@ -56,6 +56,7 @@ START_SECONDS = 60.0
 SOURCES = """
 [sources.contact]
 rate_limit = "off"
+leads_per_hour = "off"
 honeypot = ["website"]
 dedupe_window = 0
 
@@ -71,6 +72,7 @@ labels = ["PPC"]
 
 [sources.webinar]
 rate_limit = "off"
+leads_per_hour = "off"
 dedupe_window = 0
 
 [sources.webinar.lead]

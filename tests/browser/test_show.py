@@ -22,6 +22,7 @@ ARRIVAL_MS = 90_000
 SOURCES = """
 [sources.contact]
 rate_limit = "off"
+leads_per_hour = "off"
 dedupe_window = 0
 map = { budget = "value.amount", currency = "value.currency" }
 
@@ -33,6 +34,7 @@ value = { amount = "{value.amount}", currency = "{value.currency}" }
 
 [sources.webinar]
 rate_limit = "off"
+leads_per_hour = "off"
 dedupe_window = 0
 
 [sources.webinar.lead]

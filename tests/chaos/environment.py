@@ -26,7 +26,7 @@ MAX_ROUNDS = 30
 ROUND_SECONDS = 100.0
 """How far the clock moves in each round: past a lease, a settle time and a first retry."""
 
-SOURCES = '[sources.contact]\nadapter = "form"\nrate_limit = "off"\n'
+SOURCES = '[sources.contact]\nadapter = "form"\nrate_limit = "off"\nleads_per_hour = "off"\n'
 
 
 class Victim:

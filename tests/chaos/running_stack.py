@@ -26,6 +26,7 @@ SOURCES = """
 [sources.site]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 [sources.site.lead]
 labels = ["Website"]
 channel = "Web forms"
@@ -34,6 +35,7 @@ note = true
 [sources.fresh]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 [sources.fresh.lead]
 existing = "new"
 note = false

@@ -24,6 +24,7 @@ CHAOS_SOURCES = (
 [sources.firm]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 [sources.firm.lead]
 labels = ["Website"]
 organization = true
@@ -32,23 +33,27 @@ note = true
 [sources.broken]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 [sources.broken.lead]
 labels = ["No such label"]
 
 [sources.trap]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 honeypot = ["website"]
 
 [sources.trial]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 [sources.trial.read]
 test = { at = "livemode", equals = "false" }
 
 [sources.keyed]
 adapter = "form"
 rate_limit = "off"
+leads_per_hour = "off"
 [sources.keyed.verify]
 scheme = "token"
 header = "X-Key"

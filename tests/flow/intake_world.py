@@ -63,6 +63,8 @@ SOURCES = [
     Source(name="typeform", adapter="typeform", dedupe_window=0.0),
     Source(name="google", adapter="google-ads"),
     Source(name="limited", rate_limit=Rate(count=2, seconds=60.0)),
+    Source(name="shared", rate_limit_source=Rate(count=2, seconds=60.0)),
+    Source(name="hourly", adapter="json", leads_per_hour=3),
     Source(name="teapot", reply=200),
     Source(name="silent", reply=204),
 ]

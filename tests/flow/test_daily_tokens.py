@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from service.sandbox.serve import serve_in_thread
 from service.sandbox.settings import SandboxSettings
@@ -87,6 +88,42 @@ def test_when_the_day_is_spent_everything_waits_for_the_next(
     assert refusals(account) == []
     assert account.tokens() == NAMES + 2 * LEAD
     assert pipeline.redis.get(keys.DEFAULT_ACCOUNT.allowance("left")) == b"10"
+
+
+@pytest.mark.parametrize(
+    ("has_verified", "facts", "goes_on"),
+    [
+        pytest.param(True, {}, False, id="a stranger waits"),
+        pytest.param(True, {"verified": 1}, True, id="a verified source goes on"),
+        pytest.param(True, {"replayed": 1}, True, id="what a person let pass goes on"),
+        pytest.param(False, {}, True, id="nobody to keep it for"),
+    ],
+)
+def test_a_part_of_the_day_is_kept_for_verified_sources(
+    pipeline: Pipeline, *, has_verified: bool, facts: dict[str, int], goes_on: bool
+) -> None:
+    """Near the end of the day strangers wait, visibly and without using attempts; others go on.
+
+    Nothing is kept where no source verifies its senders.
+    """
+    delivery = slot(pipeline, pipedrive_daily_tokens=DAY)
+    mapping = structs.replace(delivery._context.mappings["contact"], verified=has_verified)
+    delivery._context = replace(delivery._context, mappings={"contact": mapping})
+    first = pipeline.deliver(pipeline.accept(email="1@example.com"), delivery)
+    assert first.state is State.DELIVERED
+    submission_id = pipeline.accept(email="2@example.com")
+    for name, value in facts.items():
+        pipeline.redis.hset(keys.submission(submission_id), name, value)
+    second = pipeline.deliver(submission_id, delivery)
+    if goes_on:
+        assert second.state is State.DELIVERED
+        return
+    assert (second.state, second.reason, second.attempts) == (State.WAITING, "reserve", 0)
+    assert second.next_at is not None
+    assert 0 < second.next_at - time.time() <= 3600
+    assert second.cause is not None
+    assert second.cause.code == "reserved"
+    assert pipeline.ledger.gate.find_pause() is None
 
 
 def test_what_others_spend_is_not_spent_again(pipeline: Pipeline, account: Account) -> None:

@@ -258,18 +258,18 @@ def test_a_repeat_of_spam_looks_like_any_other_repeat(world: World) -> None:
 
 
 def test_a_product_event_is_known_by_its_id(world: World, redis: redis_py.Redis) -> None:
-    """An adapter's event id makes a duplicate, whatever the body; another id does not."""
+    """A signed event id makes a duplicate, whatever the body or key; another id does not."""
     world.result = make_result(events=[make_event(event_id="e1")])
-    first = world.post("typeform", {"n": 1})
-    again = world.post("typeform", {"n": 2})
+    first = world.post("partner", {"n": 1})
+    again = world.post("partner", {"n": 2}, idempotency_key="another")
     world.result = make_result(events=[make_event(event_id="e2")])
-    other = world.post("typeform", {"n": 1})
+    other = world.post("partner", {"n": 1})
     assert again.json()["id"] == first.json()["id"]
     assert other.json()["id"] != first.json()["id"]
     assert stored(redis) == 2
 
 
-def test_an_idempotency_key_goes_before_everything_else(
+def test_an_idempotency_key_goes_before_what_nobody_signed(
     world: World, redis: redis_py.Redis
 ) -> None:
     """The same key and body is a repeat; with another body it is a 422 and stores nothing.
@@ -284,6 +284,17 @@ def test_an_idempotency_key_goes_before_everything_else(
     check_problem(world.post(body={"n": 2}, idempotency_key="k1"), "key-reused")
     assert world.post(body={"n": 1}, idempotency_key="k2").json()["duplicate"] is False
     assert stored(redis) == 2
+
+
+def test_a_form_may_bring_its_key_along(world: World) -> None:
+    """A form's own key counts as the header does, which goes before it."""
+    world.result = make_result(idempotency_key="k1")
+    first = world.post(body={"n": 1}).json()
+    assert world.post(body={"n": 1}).json() == first | {"duplicate": True}
+    check_problem(world.post(body={"n": 2}), "key-reused")
+    assert world.post(body={"n": 2}, idempotency_key="k2").json()["duplicate"] is False
+    world.result = make_result(idempotency_key="two words")
+    check_problem(world.post(body={"n": 3}), "idempotency-key")
 
 
 def test_keys_are_per_source(world: World) -> None:

@@ -27,6 +27,7 @@ from worker.store import keys
 CONFIG = """
 [sources.contact]
 rate_limit = "off"
+leads_per_hour = "off"
 max_body = "4KiB"
 [sources.partner]
 adapter = "json"

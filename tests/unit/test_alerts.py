@@ -68,6 +68,9 @@ def keys_of(**facts: Any) -> dict[str, Condition]:
         ({"workers": 0}, ["workers"], "leadline work"),
         ({"silent": {"contact": 7200.0}}, ["silent:contact"], "silent for 2 h"),
         ({"missing_names": 2}, ["drift"], "2 names"),
+        ({"hourly": {"contact": 0.8}}, ["hourly:contact"], "80% of the leads"),
+        ({"hourly": {"contact": 1.2}}, ["hourly:contact"], "in quarantine as `flood`"),
+        ({"hourly": {"contact": 0.79}}, [], ""),
     ],
 )
 def test_what_is_wrong(facts: dict[str, Any], keys: list[str], words: str) -> None:

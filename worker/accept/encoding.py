@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from worker.contract import STATES, Submission
+from worker.contract import STATES, State, Submission
 from worker.encryption import Cipher
 from worker.ledger.record import encrypt_content
-from worker.metrics import SUBMISSIONS, series
+from worker.metrics import LIMITED, SUBMISSIONS, series
 from worker.store import keys, scripts
 
 
@@ -33,6 +33,7 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
         "received_at": submission.received_at,
         "raw": encrypt_content(submission.raw, cipher),
         "precedence": int(submission.precedence),
+        "verified": int(submission.verified),
         "accepted": counted_as("accepted"),
         "duplicate": counted_as("duplicate"),
     }
@@ -46,6 +47,10 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
         args["fetch"] = msgspec.json.encode(submission.fetch)
     if STATES[submission.state].counted:
         args["also"] = counted_as(submission.state)
+    if submission.leads_per_hour is not None:
+        args["leads_per_hour"] = submission.leads_per_hour
+        args["flooded"] = counted_as(State.QUARANTINED)
+        args["limited"] = series(LIMITED, source=submission.source, bound="leads_per_hour")
     if duplicate := submission.duplicate_key:
         args["duplicate_key"] = duplicate_key_name(submission)
         args["duplicate_kind"] = duplicate.kind

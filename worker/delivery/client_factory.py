@@ -98,6 +98,7 @@ class PipedriveClientFactory:
             self._pause,
             is_first_call=lambda: not delivery.has_begun,
             submission_id=lambda: delivery.submission_id,
+            is_unverified=lambda: delivery.is_unverified,
         )
         return CreateGuard(self._limiter, waiting_limiter, delivery, self.in_flight)
 

@@ -161,6 +161,20 @@ class Delivery:
         """The id of the submission in delivery; empty if there is none."""
         return self._run.record.id if self._run is not None else ""
 
+    @property
+    def is_unverified(self) -> bool:
+        """Whether anybody may have sent the current submission, and no person has let it pass.
+
+        Where no source verifies its senders, nothing is kept for those that do.
+        """
+        record = self._run.record if self._run is not None else None
+        return (
+            record is not None
+            and not record.verified
+            and not record.replayed
+            and any(mapping.verified for mapping in self._context.mappings.values())
+        )
+
     def require_lease(self, seconds: float) -> None:
         """Check the lease right before a create is sent. Raises `LeaseLost`."""
         if self._run is not None:

@@ -106,7 +106,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class LeadMapping(Struct, frozen=True):
     """How one source's leads are written; the worker knows nothing else about a source.
 
-    `default_country` is the country code of leads that name no country.
+    `default_country` is the country code of leads that name no country. `verified`: the source
+    demands a proof of origin.
     """
 
     source: str
@@ -115,3 +116,4 @@ class LeadMapping(Struct, frozen=True):
     # The line of the source in the source file, for messages.
     line: int | None = None
     default_country: str | None = None
+    verified: bool = False

@@ -37,7 +37,9 @@
 | leadline:bulks, leadline:bulks:running | zset | bulk actions by the time they were created; those that are not over yet | a week; until their end |
 | leadline:bulk-claims               | hash   | submission id -> the unfinished bulk action it belongs to      | until its outcome |
 | leadline:bulk-lock                 | string | who advances bulk actions                                      | 5 s, renewed each tick |
-| leadline:limit:{source}:{digest}   | string | when this address's allowance is full again (ms)                | the source's period |
+| leadline:limit:{source}:{digest}   | string | when this address's allowance is full again, and when that was written (ms) | the source's period, longer after a large batch |
+| leadline:limit:{source}            | string | the same for all addresses of a source together                | as above |
+| leadline:bounds:{hour}             | hash   | by hour since 1970: `{source} leads`, how many flowed from a source without verification, and `{source} {setting}`, how many that bound held back | two hours |
 | leadline:refused:{source}          | list   | JSON of the newest refused requests, without bodies            | a day after the last |
 | leadline:lockout:{digest}          | string | that an address tried too many wrong ops tokens                | a minute |
 | leadline:known:{digest}            | string | that an ops token was used from an address                     | 30 days, renewed by use |
@@ -107,6 +109,7 @@ CAUSES_IGNORED = PREFIX + "causes:ignored"
 ALERTS = PREFIX + "alerts"
 ALERTS_LOCK = PREFIX + "alerts:lock"
 AUDIT = PREFIX + "audit"
+BOUNDS = PREFIX + "bounds:"
 BULK = PREFIX + "bulk:"
 BULK_ACTIONS = PREFIX + "bulks"
 BULK_RUNNING = PREFIX + "bulks:running"
@@ -247,6 +250,15 @@ def erased(kind: str, value: str) -> str:
 
 def rate_limit(source: str, address: str) -> str:
     return f"{PREFIX}limit:{source}:{digest(address)}"
+
+
+def rate_limit_source(source: str) -> str:
+    return f"{PREFIX}limit:{source}"
+
+
+def bounds(hour: int) -> str:
+    """`hour` is counted since 1970."""
+    return f"{BOUNDS}{hour}"
 
 
 def refusals(source: str) -> str:

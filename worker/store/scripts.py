@@ -18,7 +18,7 @@ import msgspec
 import redis
 from redis.exceptions import NoScriptError
 
-from worker.contract import ARRIVALS, MOVES, VERSION, Precedence, State
+from worker.contract import ARRIVALS, FLOOD, MOVES, VERSION, Precedence, State
 from worker.store import keys
 from worker.store.connection import call_redis
 
@@ -69,6 +69,8 @@ _CONSTANTS: dict[str, object] = {
     "rollback_processes": keys.ROLLBACK_PROCESSES,
     "rollback_missing": keys.ROLLBACK_MISSING,
     "audit": keys.AUDIT,
+    "bounds": keys.BOUNDS,
+    "flood": FLOOD,
     "bulk": keys.BULK,
     "bulk_lock": keys.BULK_LOCK,
     "bulk_claims": keys.BULK_CLAIMS,

@@ -13,7 +13,7 @@ from service.ops.console.urls import states_url
 from service.ops.dry_run import AccountDrift, DriftItem
 from service.ops.schemas import Overview
 from service.ops.search_index import Freshness
-from service.overview import LEAD_TOKENS, Paused
+from service.overview import LEAD_TOKENS, Paused, describe_held_back
 from worker.contract import WORKING, State
 from worker.fate import ACTIONABLE_REASONS
 
@@ -186,6 +186,10 @@ def _facts(overview: Overview) -> list[StatusFact]:
         left = rendering.number(overview.tokens.left or 0)
         title = f"{left} API tokens left today; a new lead takes {LEAD_TOKENS}"
         facts.append(StatusFact(text, kind, title))
+    if held_back := overview.held_back:
+        total = sum(sum(counts.values()) for counts in held_back.values())
+        text = f"{rendering.number(total)} held back in the last hour"
+        facts.append(StatusFact(text, "warn", "; ".join(describe_held_back(held_back))))
     if "redis" not in overview.degraded:
         if overview.workers:
             text = f"{rendering.plural(overview.workers, 'worker')} running"

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from service.sources.payload.decode import is_form
 from service.sources.payload.event import ParsedEvent
 from service.sources.payload.tree import Tree
+from service.sources.payload.unwrap import MAX_EVENTS
 from service.sources.request import CustomResponse, InboundRequest, NormalizationResult
 from service.sources.schema import Rate, Source, VerifySettings
 from service.sources.verification.common import Scheme
@@ -122,6 +123,8 @@ class Adapter(Struct, frozen=True, kw_only=True):
     `rejects_no_contact`: a post without any contact gets a 422, because whoever sent it can
     correct it. Products would drop the event, so theirs is accepted and becomes a dead letter.
     `sent_by_people`: a person waits for a call, so these leads are delivered first.
+    `max_events` is how many events one request may hold, the product's own batch where it has one;
+    of a source that demands no proof of origin, never more than `MAX_EVENTS`.
     `names_charsets`: a field of the body names the charset of each text, so that none is guessed.
     `error_member`: the member of a JSON error in which the product shows `detail` to its users.
     """
@@ -136,6 +139,7 @@ class Adapter(Struct, frozen=True, kw_only=True):
     reads_any_payload: bool = False
     rejects_no_contact: bool = False
     sent_by_people: bool = False
+    max_events: int = MAX_EVENTS
     names_charsets: bool = False
     error_member: str | None = None
     reply: int = 202

@@ -11,10 +11,14 @@ from service.sources.payload.unwrap import parse_events
 from service.sources.request import InboundRequest
 from service.sources.schema import Rate, Source
 
+# A form is sent once; a list of them is somebody's script, and a hundred leads for one post.
+MAX_FORM_EVENTS = 1
+
 
 def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     """The form's fields as they are; the Referer is its page, unless a field names one."""
-    events, page = parse_events(decode_body(request), source), request.header("referer")
+    events = parse_events(decode_body(request), source, MAX_FORM_EVENTS)
+    page = request.header("referer")
     if page is None:
         return events
     return [msgspec.structs.replace(event, referer=page) for event in events]
@@ -28,4 +32,5 @@ ADAPTER = Adapter(
     rate=Rate(count=60, seconds=60.0),
     rejects_no_contact=True,
     sent_by_people=True,
+    max_events=MAX_FORM_EVENTS,
 )

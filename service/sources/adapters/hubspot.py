@@ -26,7 +26,6 @@ from service.sources.adapters.questions import (
     FieldMap,
     FormQuestion,
     Table,
-    check_batch_size,
     drop_empty,
     event_from_question_list,
     event_needing_fetch,
@@ -130,7 +129,7 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
     if not source.read.root:
         if isinstance(top, list) and (not top or _is_subscription(top[0])):
             events = [_subscribed_event(top, str(number), one) for number, one in enumerate(top)]
-            return check_batch_size(events) or [no_lead(top, "an empty batch")]
+            return events or [no_lead(top, "an empty batch")]
         if _is_subscription(top):
             return [_subscribed_event(top, None, top)]
         if isinstance(top, dict) and isinstance(top.get("properties"), dict):
@@ -229,6 +228,9 @@ ADAPTER = Adapter(
     ),
     verify=VerifySettings(signed=V3.signed),
     scheme=scheme,
+    # "Each request from HubSpot can contain up to 100 events":
+    # https://developers.hubspot.com/docs/api/webhooks
+    max_events=100,
     reply=200,
     record_api=RecordApi(
         base_url="https://api.hubapi.com",

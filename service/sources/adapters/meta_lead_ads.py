@@ -16,7 +16,6 @@ from service.sources.adapters.questions import (
     FieldMap,
     FormQuestion,
     Table,
-    check_batch_size,
     event_from_question_list,
     event_needing_fetch,
     extract_fields,
@@ -63,9 +62,7 @@ def read(request: InboundRequest, source: Source) -> list[ParsedEvent]:
         return parse_events(top, source)
     leads = [lead for path, change in _changes(top) if (lead := _notified(top, path, change))]
     kinds = sorted({text_at(change, "field") or "unnamed" for _, change in _changes(top)})
-    return check_batch_size(leads) or [
-        no_lead(top, f"no lead among its changes ({', '.join(kinds)[:100]})")
-    ]
+    return leads or [no_lead(top, f"no lead among its changes ({', '.join(kinds)[:100]})")]
 
 
 def _changes(top: Table) -> Iterator[tuple[Path, Table]]:
@@ -169,6 +166,9 @@ ADAPTER = Adapter(
         by_handshake("hub.mode", "hub.challenge"),
     ),
     verify=VerifySettings(scheme="hmac", header="X-Hub-Signature-256", prefix="sha256="),
+    # "Changes are aggregated and sent in a batch with a maximum of 1000 updates":
+    # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
+    max_events=1000,
     reply=200,
     handshake=handshake,
     has_verify_token=True,

@@ -13,7 +13,7 @@ from service.sources.fields.emails import parse_email
 from service.sources.fields.values import parse_short_text
 from service.sources.payload.decode import decode_body
 from service.sources.payload.event import LookupScope, ParsedEvent, PayloadField
-from service.sources.payload.tree import Path, Tree, UnreadableBody, text_of, walk_leaves
+from service.sources.payload.tree import Path, Tree, text_of, walk_leaves
 from service.sources.payload.unwrap import parse_events, replace_at, unwrap
 from service.sources.request import InboundRequest, Outcome
 from service.sources.schema import Source
@@ -149,8 +149,6 @@ def drop_empty(**fields: Tree) -> dict[str, Tree]:
 
 # What a product sends beside its questions, by a table of paths; and events with ids only.
 
-# Events of one request: products send a few hundred at most, and none of them may be lost.
-MAX_BATCH_EVENTS = 500
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
@@ -218,13 +216,6 @@ def event_needing_fetch(
         reason=reason,
         fetch=event_fields | {"id": record} | ({"event_id": event_id} if event_id else {}),
     )
-
-
-def check_batch_size(events: list[ParsedEvent]) -> list[ParsedEvent]:
-    """The events of one request. Raises UnreadableBody if there are too many."""
-    if len(events) > MAX_BATCH_EVENTS:
-        raise UnreadableBody(f"more than {MAX_BATCH_EVENTS} events in one request")
-    return events
 
 
 def parse_record_id(value: Tree) -> str | None:

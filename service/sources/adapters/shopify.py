@@ -8,6 +8,8 @@ https://shopify.dev/docs/apps/build/webhooks
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from service.sources.adapters.base import Adapter, by_body, by_header, has_keys
 from service.sources.adapters.questions import (
     FieldMap,
@@ -64,7 +66,10 @@ def event(top: Table, request: InboundRequest) -> ParsedEvent:
     event_id = header_value(request, "X-Shopify-Webhook-Id")
     is_test = (header_value(request, "X-Shopify-Test") or "").lower() == "true"
     if topic is not None and topic not in LEADS:
-        return no_lead(top, "its topic makes no lead", event_id=event_id, is_test=is_test)
+        return structs.replace(
+            no_lead(top, "its topic makes no lead", event_id=event_id, is_test=is_test),
+            is_id_unsigned=True,
+        )
     is_customer = topic is None or topic.startswith("customers/")
     field_map = CUSTOMER_FIELDS if is_customer else ORDER_FIELDS
     return ParsedEvent(
@@ -72,6 +77,7 @@ def event(top: Table, request: InboundRequest) -> ParsedEvent:
         fields=list(extract_fields(top, field_map)),
         lead_fields=drop_empty(consent=_find_consent(top)),
         event_id=event_id,
+        is_id_unsigned=True,
         is_test=is_test,
     )
 

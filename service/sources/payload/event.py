@@ -62,7 +62,8 @@ class ParsedEvent(Struct, frozen=True, kw_only=True):
     `lead_fields` are canonical fields that the product names itself. `outcome` and `reason` are set
     where the product says what the event is: NO_LEAD for a test, ping or deletion, NEEDS_FETCH
     (with `fetch`) for ids only. `index` is the event's number among several of one body, which
-    share the body's ids. `referer` is the page that the browser names, for forms that do not send
+    share the body's ids. `is_id_unsigned`: `event_id` is from a header that the product does not
+    sign. `referer` is the page that the browser names, for forms that do not send
     their own.
     """
 
@@ -70,6 +71,7 @@ class ParsedEvent(Struct, frozen=True, kw_only=True):
     fields: list[PayloadField]
     lead_fields: dict[str, Tree] = field(default_factory=dict)
     event_id: str | None = None
+    is_id_unsigned: bool = False
     outcome: Outcome | None = None
     reason: str | None = None
     fetch: dict[str, str] | None = None

@@ -39,7 +39,7 @@ class Upload(Struct, frozen=True):
 class UnreadableBody(Exception):
     """The body cannot be decoded.
 
-    `status` is 400, 413 or 415; `message` tells the sender what to do about `field`.
+    `status` is 400, 413, 415 or 422; `message` tells the sender what to do about `field`.
     """
 
     def __init__(self, message: str, *, status: int = 400, field: str = "body") -> None:

@@ -24,24 +24,36 @@ from service.sources.schema import PairList, ReadSettings, SourceSettings
 MAX_EVENTS = 100
 # Fields of all events in one request; those around the events count once for each event.
 MAX_EVENT_FIELDS = 4_000
-TOO_MANY_EVENTS = (
-    f"more than {MAX_EVENTS} events or {MAX_EVENT_FIELDS} values in one request:"
-    " send several requests"
+TOO_MANY_VALUES = (
+    f"more than {MAX_EVENT_FIELDS} values in the events of one request: send several requests"
 )
 
 
-def parse_events(tree: Tree, source: SourceSettings) -> list[ParsedEvent]:
+def check_event_count(count: int, limit: int) -> None:
+    """Raises UnreadableBody if a request holds more events than it may.
+
+    The status is 422, not 413: what is refused so is kept for a while, and nothing is lost.
+    """
+    if count > limit:
+        events = "1 event" if limit == 1 else f"{limit} events"
+        message = f"it holds {count} events, and one request may hold {events}: send several"
+        raise UnreadableBody(message, status=422)
+
+
+def parse_events(tree: Tree, source: SourceSettings, limit: int = MAX_EVENTS) -> list[ParsedEvent]:
     """The events of a body; each item of a list of objects, at the top or at `root`, is one.
 
-    Raises UnreadableBody.
+    Raises UnreadableBody, also for more than `limit` events, before any of them is read.
     """
     events: list[ParsedEvent] = []
     tree = flatten_shapes(tree, partial(_is_below_a_path, tree, source), asks_for)
-    for top in _find_tops(tree, source):
-        events.extend(_events_of_top(unwrap(top, source.read), source))
-        field_count = sum(len(event.fields) for event in events)
-        if len(events) > MAX_EVENTS or (len(events) > 1 and field_count > MAX_EVENT_FIELDS):
-            raise UnreadableBody(TOO_MANY_EVENTS)
+    tops = _find_tops(tree, source)
+    check_event_count(len(tops), limit)
+    for top in tops:
+        events.extend(_events_of_top(unwrap(top, source.read), source, limit))
+        check_event_count(len(events), limit)
+        if len(events) > 1 and sum(len(event.fields) for event in events) > MAX_EVENT_FIELDS:
+            raise UnreadableBody(TOO_MANY_VALUES, status=422)
     return events
 
 
@@ -77,7 +89,7 @@ def _list_paths(source: SourceSettings) -> Iterator[str]:
     return (path for path in paths if path)
 
 
-def _events_of_top(top: Tree, source: SourceSettings) -> Iterator[ParsedEvent]:
+def _events_of_top(top: Tree, source: SourceSettings, limit: int) -> Iterator[ParsedEvent]:
     read = source.read
     match = resolve(top, read.root) if read.root else None
     if match is None or not isinstance(match[1], dict | list):
@@ -91,6 +103,7 @@ def _events_of_top(top: Tree, source: SourceSettings) -> Iterator[ParsedEvent]:
         and not _is_addressed(root, source)
     )
     if is_list_of_events:
+        check_event_count(len(root), limit)
         yield from _events_of_items(replace_at(top, path, None), root, path, read)
     else:
         yield _build_event(top, root, path, read)
@@ -117,8 +130,8 @@ def _events_of_items(
     """An event for each item at the root: its own fields and those around the list."""
     around = list(_find_fields(top, (), _find_questions(read, (top, ()))))
     is_list = len(items) > 1
-    if len(items) > MAX_EVENTS or (is_list and len(items) * len(around) > MAX_EVENT_FIELDS):
-        raise UnreadableBody(TOO_MANY_EVENTS)
+    if is_list and len(items) * len(around) > MAX_EVENT_FIELDS:
+        raise UnreadableBody(TOO_MANY_VALUES, status=422)
     for index, item in enumerate(items):
         here, root = (*path, str(index)), unwrap(item, read)
         inside = list(_find_fields(root, here, _find_questions(read, (root, here))))

@@ -23,12 +23,14 @@ MAX_HEX_CHARS = 256
 class Verification(Struct, frozen=True):
     """Whether a request was verified; `reason` says why not, for the log and not for the sender.
 
-    `event_id` is the event's id, for schemes that carry it in a header.
+    `event_id` is the event's id, for schemes that carry it in a header; `is_id_signed`: the
+    signature covers that header.
     """
 
     ok: bool
     reason: str = ""
     event_id: str | None = None
+    is_id_signed: bool = False
 
 
 VERIFIED = Verification(True)

@@ -45,7 +45,7 @@ def verify_hmac(
     digests = [decode_digest(text, rules) for text in signatures[:MAX_SIGNATURES]]
     expected = [hmac.digest(secret.raw, content, rules.algorithm) for secret in secrets]
     if any_equal(filter(None, digests), expected):
-        return Verification(True, event_id=event_id)
+        return Verification(True, event_id=event_id, is_id_signed="{id}" in rules.signed)
     return rejected("the signature is wrong")
 
 
@@ -71,7 +71,7 @@ def verify_standard_webhooks(
     keys = filter(None, (decode_base64(one.value.removeprefix("whsec_")) for one in secrets))
     expected = [hmac.digest(key, content, "sha256") for key in keys]
     if any_equal(filter(None, map(decode_base64, signatures)), expected):
-        return Verification(True, event_id=event_id)
+        return Verification(True, event_id=event_id, is_id_signed=True)
     return rejected("the signature is wrong")
 
 

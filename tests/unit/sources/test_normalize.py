@@ -184,15 +184,20 @@ def test_root() -> None:
 )
 def test_several_events(body: object, toml: str, ids: list[str | None], names: list[str]) -> None:
     """Each object of a list is an event, unless the source addresses the list itself."""
-    events = read(json_post(body), toml).events
+    events = read(json_post(body), f'[sources.x]\nadapter = "json"\n{toml}').events
     assert [event.event_id for event in events] == ids
     assert [event.lead.name for event in events if event.lead] == names
 
 
 def test_too_many_events() -> None:
-    """A hundred events are accepted, one more is not."""
-    assert len(read(json_post([{"name": "A"}] * 100)).events) == 100
-    assert read(json_post([{"name": "A"}] * 101)).outcome is Outcome.UNREADABLE
+    """A JSON source takes a hundred events, a form one; the refusal says the bound and the count."""
+    as_json = 'adapter = "json"'
+    assert len(read(json_post([{"name": "A"}] * 100), as_json).events) == 100
+    assert len(read(json_post([{"name": "A"}])).events) == 1
+    for count, bound, toml in ((101, "100 events", as_json), (100, "1 event", "")):
+        refused = read(json_post([{"name": "A"}] * count), toml)
+        assert (refused.outcome, refused.status) == (Outcome.UNREADABLE, 422)
+        assert f"it holds {count} events, and one request may hold {bound}" in str(refused.detail)
 
 
 def test_mixed_events() -> None:

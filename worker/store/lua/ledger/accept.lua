@@ -1,9 +1,24 @@
 -- Records each submission of a batch unless it is known. Replies {id, state, duplicate, conflict} for each one.
--- Arguments: spooled (true: these come from a spool); server (the run of the server that these are meant for; nil: any). From ARGV[3] on: a map for each submission, packed before its batch:
--- id, source, state, received_at, raw, precedence, and the counters accepted, duplicate and also; if present, lead, cause, why,
--- fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds).
+-- Arguments: spooled (true: these come from a spool); server (the run of the server that these are meant for; nil: any). From
+-- ARGV[3] on: a map for each submission, packed before its batch:
+-- id, source, state, received_at, raw, precedence, verified (1 or 0), and the counters accepted, duplicate and also; if present,
+-- lead, cause, why, fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds); for a source
+-- without verification leads_per_hour, and the counters flooded and limited.
 -- A spooled submission was acknowledged, so it always gets a record: a duplicate points to the first one, and one that reuses a
 -- key with another body is kept under key and body together, so that its own duplicates point to it.
+
+-- Counts a lead, and returns whether it is beyond what may flow in an hour. The hour before counts in proportion to its part in the
+-- last sixty minutes. The time is that of receipt, so that a spool of many hours is not a flood when it is handed over.
+local function floods(item)
+  local hour = math.floor(item.received_at / 3600)
+  local here, before, field = K.bounds .. hour, K.bounds .. (hour - 1), item.source .. ' leads'
+  local leads = tonumber(redis.call('HGET', before, field) or 0) * (hour + 1 - item.received_at / 3600)
+    + tonumber(redis.call('HGET', here, field) or 0)
+  local beyond = leads + 1 > item.leads_per_hour
+  redis.call('HINCRBY', here, beyond and field .. '_per_hour' or field, 1)
+  redis.call('EXPIRE', here, 7200)
+  return beyond
+end
 
 -- A server that has been restarted may have forgotten the twin of one of these.
 if args.server and args.server ~= server() then return redis.error_reply(K.another_run) end
@@ -32,12 +47,18 @@ for i = 3, #ARGV do
     count(item.duplicate)
     if args.spooled then
       redis.call('HSET', record(id), 'v', K.version, 'source', item.source, 'accepted_as', state, 'received_at', item.received_at,
-        'attempts', 0, 'crashes', 0, 'duplicate_of', first_id, 'duplicate_key', '', 'duplicate_kind', '')
+        'attempts', 0, 'crashes', 0, 'duplicate_of', first_id, 'duplicate_key', '', 'duplicate_kind', '',
+        'verified', item.verified)
       move(id, 'ignored', 'intake', 'duplicate of ' .. first_id)
       count(item.accepted)
     end
     replies[#replies + 1] = { first_id, get(first_id, 'accepted_as') or 'queued', 1, 0 }
   else
+    local why, also = item.why, item.also
+    if state == 'queued' and item.leads_per_hour and floods(item) then
+      state, why, also = 'quarantined', K.flood, item.flooded
+      count(item.limited)
+    end
     check_move(id, '', state)
     if key then
       if item.window then redis.call('SET', key, id .. ' ' .. fingerprint, 'PX', item.window)
@@ -45,13 +66,13 @@ for i = 3, #ARGV do
     end
     redis.call('HSET', record(id), 'v', K.version, 'source', item.source, 'accepted_as', state, 'received_at', item.received_at,
       'lead', item.lead or '', 'raw', item.raw, 'attempts', 0, 'crashes', 0, 'duplicate_key', key or '',
-      'duplicate_kind', item.duplicate_kind or '', 'precedence', item.precedence)
+      'duplicate_kind', item.duplicate_kind or '', 'precedence', item.precedence, 'verified', item.verified)
     if item.cause then redis.call('HSET', record(id), 'cause', item.cause) end
     if item.fetch then redis.call('HSET', record(id), 'fetch', item.fetch) end
-    move(id, state, 'intake', item.why)
+    move(id, state, 'intake', why)
     if state == 'queued' and item.precedence == K.backfill then redis.call('ZADD', K.due, due_score(id), id) end
     count(item.accepted)
-    count(item.also)
+    count(also)
     if state ~= 'queued' then remember_duplicates(id, K.duplicate_key_seconds) end
     replies[#replies + 1] = { id, state, 0, 0 }
   end

@@ -1,9 +1,9 @@
 -- Decides whether a call may go. Replies {'go', granted, beyond} (1: it asks whether there are tokens again), {'wait', seconds,
--- until, place} (keep the place and ask again then), {'burst', until} (it would take too long), {'budget', until} or {'gated', until,
--- reason}; times are Unix seconds.
+-- until, place} (keep the place and ask again then), {'burst', until} (it would take too long), {'budget', until}, {'reserved', until}
+-- or {'gated', until, reason}; times are Unix seconds.
 -- Arguments: member (ticket:cost), cost, search (true/false), class (0 goes before 1), place (absent at first), patience (seconds),
 -- calls and searches (per window), tokens (per day), fixed (true: never spend more than these), id (of the submission; absent:
--- none).
+-- none), reserve (tokens that this call must leave; absent: none).
 local member, cost, search, place, calls, searches = args.member, args.cost, args.search, args.place, args.calls, args.searches
 
 -- Gives up the place among the waiting calls.
@@ -20,7 +20,12 @@ end
 
 local tokens_left, uncounted = left(args.tokens), math.max(0, args.tokens - (number(day) or 0))
 if args.fixed then tokens_left = math.min(tokens_left, uncounted) end
+local is_probe = args.id and redis.call('GET', K.probe) == args.id
 local beyond = tokens_left < cost
+if not beyond and args.reserve and tokens_left - cost < args.reserve and not is_probe then
+  give_up()
+  return { 'reserved', exact(math.min(midnight, now + K.ask_again)) }
+end
 if beyond then
   -- Tokens can be bought, and the receiver's day may end at another hour than ours: one call asks for them, whatever our count, when
   -- the receiver said that it will have some, or else once an hour; so does the gate's probe. A share that a person set is kept to.
@@ -30,7 +35,6 @@ if beyond then
     ask_at = now + K.ask_again
     redis.call('SET', K.ask, exact(ask_at), 'PX', until_(ask_at + K.ask_again))
   end
-  local is_probe = args.id and redis.call('GET', K.probe) == args.id
   if ask_at > now and (share_spent or not is_probe) then
     give_up()
     return { 'budget', exact(math.min(midnight, ask_at)) }
