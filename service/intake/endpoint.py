@@ -36,6 +36,8 @@ from worker.metrics import INTAKE_SECONDS, SUBMISSIONS, UNSTORED
 MAX_INLINE_BODY_BYTES = 32 * 1024
 
 RETRY_AFTER_SECONDS = 5
+# What makes Redis unsafe takes a person to mend, and is looked at every minute.
+UNSAFE_RETRY_SECONDS = 60
 # The outcome to log for each state in which a submission is accepted.
 OUTCOMES = {state: state.value for state in ARRIVALS} | {State.QUEUED: "accepted"}
 
@@ -125,10 +127,10 @@ class IntakeEndpoint:
         """Find the source and make the checks that do not need the body."""
         source = self._find_source(intake)
         self._check_origin(source, intake)
-        if source.rate_limit is not None:
-            address = rate_limit_address(
-                intake.client_address(self.context.settings.trusted_proxies)
-            )
+        client = intake.client_address(self.context.settings.trusted_proxies)
+        self.context.proxies.observe(client, intake.head.headers)
+        if source.rate_limit is not None and not self.context.proxies.is_shared(client):
+            address = rate_limit_address(client)
             wait = await self.limiter.wait_seconds(source.name, address, source.rate_limit)
             if wait > 0:
                 raise HttpProblem("rate", headers={"Retry-After": str(math.ceil(wait))})
@@ -161,6 +163,8 @@ class IntakeEndpoint:
     async def _store(
         self, source: Source, request: InboundRequest, result: NormalizationResult, key: str | None
     ) -> list[Receipt]:
+        if self.context.promise.refusal is not None:
+            raise HttpProblem("unsafe-store", headers={"Retry-After": str(UNSAFE_RETRY_SECONDS)})
         items = submissions.build_submissions(
             source,
             request,
