@@ -79,8 +79,10 @@ async def _lifespan(
     context: ServiceContext, intake: IntakeEndpoint, bulks: BulkActions, _: Litestar
 ) -> AsyncIterator[None]:
     """Run the acceptor and the background loops for as long as the application lives."""
+    await asyncio.to_thread(context.promise.look)
     await context.acceptor.start()
     tasks = [
+        asyncio.create_task(background.watch_promise(context), name="promise"),
         asyncio.create_task(background.flush_counters(context, intake), name="flush"),
         asyncio.create_task(background.run_bulk_actions(context, bulks), name="bulk"),
     ]
@@ -95,6 +97,7 @@ async def _lifespan(
     finally:
         await cancel_and_wait(tasks)
         await context.acceptor.stop()
+        await asyncio.to_thread(context.promise.close)
         for _attempt in range(FINAL_FLUSH_ATTEMPTS):
             if await background.flush(context, intake):
                 break

@@ -17,6 +17,7 @@ from worker.ledger.bulk import BulkActions
 from worker.pipedrive.guarded_http import build_guarded_http
 
 FLUSH_SECONDS = 1.0
+PROMISE_SECONDS = 1.0
 
 
 async def flush_counters(context: ServiceContext, intake: IntakeEndpoint) -> None:
@@ -30,6 +31,23 @@ async def flush_counters(context: ServiceContext, intake: IntakeEndpoint) -> Non
             structlog.get_logger().error("flush failed", exc_info=error)
 
 
+async def watch_promise(context: ServiceContext) -> None:
+    """Look every minute, and as soon as Redis is back, at what the promise of a 2xx stands on.
+
+    While no submission may be acknowledged, spooled ones stay in the spool too: it is the safer.
+    """
+    was_closed = True
+    while True:
+        context.acceptor.holds_spool = context.promise.refusal is not None
+        await asyncio.sleep(PROMISE_SECONDS)
+        try:
+            is_closed = context.acceptor.breaker.closed
+            is_back, was_closed = is_closed and not was_closed, is_closed
+            await asyncio.to_thread(context.promise.look if is_back else context.promise.tick)
+        except Exception as error:
+            structlog.get_logger().error("the promise is not watched", exc_info=error)
+
+
 async def send_alerts(context: ServiceContext, url: str) -> None:
     """Look for alert conditions and post them to the alert webhook at `url`."""
     with build_guarded_http(allow_private=context.settings.allow_private_urls) as http:
@@ -41,6 +59,7 @@ async def send_alerts(context: ServiceContext, url: str) -> None:
             context.settings.alert_oldest,
             context.clock,
             lambda: hourly_bounds(context.sources.sources),
+            lambda: context.promise.breaches,
         )
         while True:
             await asyncio.sleep(TICK_SECONDS)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -13,8 +14,11 @@ from redis.asyncio import Redis as AsyncRedis
 from service.settings import source_file
 from service.sources.source_file.watcher import SourceFileWatcher, SourceProvider
 from service.web.request_id import new_id
+from service.web.untrusted_proxies import UntrustedProxies
 from worker.accept.acceptor import Acceptor
 from worker.accept.journal import Journal
+from worker.accept.promise import UNTRUSTED_PROXY, Terms
+from worker.accept.promise_watch import PromiseWatch
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.encryption import Cipher
 from worker.ledger import Ledger
@@ -40,6 +44,21 @@ class ServiceContext:
     meter: Meter
     clock: Callable[[], float] = time.time
     new_id: Callable[[], str] = new_id
+
+    @cached_property
+    def proxies(self) -> UntrustedProxies:
+        return UntrustedProxies(self.settings.trusted_proxies)
+
+    @cached_property
+    def promise(self) -> PromiseWatch:
+        """What the 2xx of this process stands on."""
+        return PromiseWatch(
+            self.redis,
+            Terms.from_settings(self.settings, accepts=True),
+            self.settings.data_dir,
+            observed=lambda: [UNTRUSTED_PROXY] if self.proxies.are_present else [],
+            clock=self.clock,
+        )
 
 
 def build(settings: Settings, env: Mapping[str, str] | None = None) -> ServiceContext:

@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 from service.context import ServiceContext
 from service.web import pages
 from worker.accept.breaker import writable
+from worker.accept.promise import WHATS
+from worker.accept.promise_watch import read_recorded
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.drift import drift
 from worker.fate import GATE_REASONS
@@ -61,8 +63,10 @@ class Health:
                 "redis": await writable(self.context.aredis),
                 "spool": await self._spool_usable(),
             }
+            promise = self.context.promise
             self._readiness = Readiness(
-                any(parts.values()), [name for name, works in parts.items() if not works]
+                any(parts.values()) and promise.refusal is None,
+                [*(name for name, works in parts.items() if not works), *promise.names],
             )
             self._checked_at = self._monotonic()
         return self._readiness
@@ -81,8 +85,10 @@ class Health:
             self._last_counters, gauges = await self._scrape()
         except (RedisError, OSError):
             gauges = Gauges(redis_up=False)
+        breached = {breach.what for breach in self.context.promise.breaches} | {*gauges.unsafe}
         gauges = replace(
             gauges,
+            unsafe={what: what in breached for what in WHATS},
             spool=await asyncio.to_thread(
                 count_spooled, self.context.settings.data_dir / SPOOL_FOLDER
             ),
@@ -98,7 +104,8 @@ class Health:
         async with self.context.aredis.pipeline(transaction=True) as pipe:
             add_status_commands(pipe, self.context.ledger.account)
             pipe.hgetall(keys.METRICS)
-            *replies, counters = await pipe.execute()
+            pipe.hgetall(keys.UNSAFE)
+            *replies, counters, unsafe = await pipe.execute()
         status, now = read_status(replies), self.context.clock()
         return counters, Gauges(
             redis_up=True,
@@ -109,6 +116,7 @@ class Health:
             tokens_left=status.tokens_left,
             account_lacks=_count_findings(status.drift),
             paused=_paused_reasons(status.pauses(now)),
+            unsafe={breach.what: True for breach in read_recorded(unsafe, now)},
         )
 
 

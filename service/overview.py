@@ -9,11 +9,15 @@ import msgspec
 from msgspec import Struct
 
 from worker.accept.bounds import read_bounds
+from worker.accept.promise import Breach
+from worker.accept.promise_watch import read_recorded
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import cause_id
 from worker.contract import ACTIONABLE, WORKING, Cause
 from worker.ledger import Ledger, Pause
 from worker.ledger.audit import ignored_causes
+from worker.store import keys
+from worker.store.connection import call_redis
 from worker.units import format_iso
 
 # API tokens of a new lead without a note: a search, a person, a lead.
@@ -66,8 +70,9 @@ class Overview(Struct, frozen=True):
     `degraded` names what does not work as it should: `redis` (then all else is as it was at
     `as_of`, empty where it was never known), `workers` (none is seen), `pipedrive` (its answers
     stopped the deliveries), `spool` (submissions of this machine wait there for Redis),
-    `newer-records` (submissions wait for a worker of a newer release). `held_back` says what the
-    bounds of each source held back in the last hour, by the bound's setting.
+    `newer-records` (submissions wait for a worker of a newer release), and what breaks the promise
+    of a 2xx, by the names of `worker.accept.promise`. `held_back` says what the bounds of each
+    source held back in the last hour, by the bound's setting.
     """
 
     states: dict[str, int]
@@ -100,7 +105,10 @@ def read_overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = N
         oldest_seconds={state.value: int(seconds) for state, seconds in oldest.items()},
         causes=_count_open_causes(ledger) if open_causes is None else open_causes,
         paused=describe_pause(pause),
-        degraded=_name_degraded(workers, pause, spool, status.newer),
+        degraded=[
+            *_name_degraded(workers, pause, spool, status.newer),
+            *(breach.what for breach in read_breaches(ledger, now) if not breach.advice),
+        ],
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
         workers=workers,
         spool=spool,
@@ -120,6 +128,15 @@ def describe_held_back(held_back: Mapping[str, Mapping[str, int]]) -> list[str]:
         f"{source}: " + ", ".join(f"{count} by {bound}" for bound, count in counts.items())
         for source, counts in sorted(held_back.items())
     ]
+
+
+def read_breaches(ledger: Ledger, now: float | None = None) -> list[Breach]:
+    """What breaks the promise of a 2xx, as any process sees it. Raises `StoreUnavailable`.
+
+    `now` is Unix seconds by Redis's clock; None asks it.
+    """
+    stored = call_redis(lambda: ledger.redis.hgetall(keys.UNSAFE))
+    return read_recorded(stored, ledger.now() if now is None else now) if stored else []
 
 
 def overview_while_away(last: Overview | None, data_dir: Path) -> Overview:

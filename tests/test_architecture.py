@@ -56,7 +56,7 @@ WORKER = {
     "ledger": "causes contract encryption errors lead metrics store units",
     "jobs": "errors",
     "queue": "contract errors jobs ledger metrics store",
-    "accept": "contract encryption errors ledger metrics queue store",
+    "accept": "contract encryption errors ledger metrics queue settings store",
     "pipedrive": "contract errors lead settings store units",
     "drift": "errors lead pipedrive store",
     "erasure": "accept contract errors ledger store",
@@ -65,8 +65,8 @@ WORKER = {
         " settings store"
     ),
     "main": (
-        "delivery drift encryption erasure errors fate lead ledger logs metrics pipedrive queue"
-        " settings store"
+        "accept delivery drift encryption erasure errors fate lead ledger logs metrics pipedrive"
+        " queue settings store"
     ),
 }
 SIDES = {"service": SERVICE, "worker": WORKER}

@@ -149,6 +149,7 @@ def test_compose_redis_keeps_what_it_acknowledged() -> None:
         "--appendonly": "yes",
         "--appendfsync": "always",
         "--no-appendfsync-on-rewrite": "no",
+        "--maxmemory": "${REDIS_MAXMEMORY:-1gb}",
         "--maxmemory-policy": "noeviction",
         "--save": "",
     }

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from worker.accept.promise import Terms
+from worker.accept.promise_watch import PromiseWatch
 from worker.delivery import Delivery, DeliveryContext
 from worker.delivery.client_factory import PipedriveClientFactory
 from worker.delivery.duplicates import DuplicateChecks
@@ -88,6 +90,7 @@ def build_slots(
     )
 
     rows = AttributionRows(ledger, mappings)
+    promise = PromiseWatch(store, Terms.from_settings(settings, accepts=False), settings.data_dir)
 
     def new_delivery() -> Delivery:
         return Delivery(
@@ -105,6 +108,7 @@ def build_slots(
         meter,
         at_start=lambda: unresolved_names.log_unresolved(mappings, clients.metadata),
         periodic_tasks=run_all(
+            promise.tick,
             BulkActions(ledger).tick,
             periodic_tasks,
             DuplicateChecks(store, ledger, clients.new_client()).tick,

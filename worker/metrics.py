@@ -195,6 +195,8 @@ class Gauges:
     account_lacks: Mapping[bool, int] | None = None
     # Whether deliveries are stopped, by reason.
     paused: Mapping[str, bool] = field(default_factory=dict)
+    # Whether something breaks the promise of a 2xx, by its name.
+    unsafe: Mapping[str, bool] = field(default_factory=dict)
 
 
 def expose(
@@ -292,6 +294,9 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
         up,
         _single("leadline_spool_submissions", "Submissions in the local spool.", gauges.spool),
     ]
+    if gauges.unsafe:
+        text = "1 while this puts the promise of a 2xx at risk, on any machine."
+        families.append(_flags("leadline_unsafe", text, "what", gauges.unsafe))
     if gauges.redis_up:
         families.append(_by_state("leadline_state", "Submissions in each state.", gauges.states))
         families.append(
@@ -315,7 +320,8 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
             )
         )
     if gauges.paused:
-        families.append(_paused(gauges.paused))
+        text = "1 while deliveries are stopped for this reason; `operator` is a person's pause."
+        families.append(_flags("leadline_paused", text, "reason", gauges.paused))
     if gauges.account_lacks is not None:
         families.append(_account_lacks(gauges.account_lacks))
     if gauges.tokens_left is not None:
@@ -331,11 +337,10 @@ def _single(name: str, text: str, value: float) -> Metric:
     return family
 
 
-def _paused(reasons: Mapping[str, bool]) -> Metric:
-    text = "1 while deliveries are stopped for this reason; `operator` is a person's pause."
-    family = Metric("leadline_paused", text, "gauge")
-    for reason, holds in reasons.items():
-        family.add_sample("leadline_paused", {"reason": reason}, float(holds))
+def _flags(name: str, text: str, label: str, values: Mapping[str, bool]) -> Metric:
+    family = Metric(name, text, "gauge")
+    for value, holds in values.items():
+        family.add_sample(name, {label: value}, float(holds))
     return family
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from worker.accept.promise import Breach
 from worker.fate import ACTIONABLE_REASONS, REASONS
 
 # With this many dead letters a cause is an alert of its own, sent again at each doubling.
@@ -29,9 +30,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     its delivery, `oldest_limit` the age that is too old. `paused` says why delivery is paused, and
     `advice` what to do about it.
     `silent` maps each source that is usually active to the seconds since it last was.
-    `missing_names` counts names of the source file that the Pipedrive account lacks.
     `hourly` maps each source that verifies nobody to the part of its `leads_per_hour` that the last
     hour has used; above 1, leads wait in quarantine.
+    `missing_names` counts names of the source file that the Pipedrive account lacks. `unsafe` is
+    what breaks the promise of a 2xx.
     """
 
     dead: Mapping[str, DeadCause]
@@ -41,6 +43,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     workers: int
     silent: Mapping[str, float]
     missing_names: int
+    unsafe: Sequence[Breach] = ()
     advice: str | None = None
     hourly: Mapping[str, float] = {}
 
@@ -132,6 +135,7 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
                 path=f"/ops/submissions?state=quarantined&source={source}",
                 level=2 if share > 1 else 1,
             )
+    yield from _unsafe_conditions(facts.unsafe)
     if facts.missing_names:
         names = "a name" if facts.missing_names == 1 else f"{facts.missing_names} names"
         yield Condition(
@@ -146,13 +150,32 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
         )
 
 
+def _unsafe_conditions(breaches: Iterable[Breach]) -> Iterator[Condition]:
+    for breach in breaches:
+        if not breach.advice:
+            yield Condition(
+                key=f"unsafe:{breach.what}",
+                text=breach.sentence,
+                recovered=f"over: {breach.cause}",
+                level=2 if breach.refuses else 1,
+                calm=60.0,
+            )
+
+
 def _why_paused(reason: str) -> str:
     return REASONS.get(reason, reason)
 
 
-def machine_conditions(*, redis: bool, spool: int) -> Iterator[Condition]:
-    """Return the conditions of one machine, which one of its service processes watches."""
+def machine_conditions(
+    *, redis: bool, spool: int, unsafe: Sequence[Breach] = ()
+) -> Iterator[Condition]:
+    """Return the conditions of one machine, which one of its service processes watches.
+
+    `unsafe` is what that process sees, which counts where Redis cannot tell it to all.
+    """
     if not redis:
+        yield from _unsafe_conditions(unsafe)
+    if not redis and not any(breach.what == "cluster" for breach in unsafe):
         yield Condition(
             key="redis",
             text=(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -26,8 +26,9 @@ from service.alerts.conditions import (
 )
 from service.alerts.state import AlertState, decode, update_alerts
 from service.alerts.webhook import AlertWebhook, WebhookError
-from service.overview import open_causes
+from service.overview import open_causes, read_breaches
 from worker.accept.bounds import read_bounds
+from worker.accept.promise import Breach
 from worker.accept.spool import SPOOL_FOLDER, count_spooled
 from worker.causes import title
 from worker.contract import WORKING
@@ -75,6 +76,7 @@ def gather(
         advice=pause.advice if pause else None,
         workers=status.workers(now),
         silent=silent,
+        unsafe=read_breaches(ledger, now),
         missing_names=sum(each.needed for each in report.findings) if report else 0,
         hourly={
             source: (counts.leads + counts.held_back.get("leads_per_hour", 0)) / bounds[source]
@@ -99,7 +101,8 @@ def totals(connection: redis.Redis) -> dict[str, float]:
 class Monitor:
     """One per service process; of several processes, one at a time does the work.
 
-    `clock` returns Unix seconds; `oldest_limit` is in seconds.
+    `clock` returns Unix seconds; `oldest_limit` is in seconds. `breaches` returns what this process
+    sees breaking the promise of a 2xx.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Monitor:
         oldest_limit: float,
         clock: Callable[[], float],
         bounds: Callable[[], Mapping[str, int]] = dict,
+        breaches: Callable[[], Sequence[Breach]] = tuple,
     ) -> None:
         self._bounds = bounds
         self._ledger = ledger
@@ -118,6 +122,7 @@ class Monitor:
         self._webhook = webhook
         self._oldest_limit = oldest_limit
         self._clock = clock
+        self._breaches = breaches
         self._lock = TurnLock(ledger.redis, keys.ALERTS_LOCK, TURN_MILLISECONDS)
 
     def tick(self) -> None:
@@ -157,7 +162,9 @@ class Monitor:
         state = decode(file.read_bytes() if file.exists() else None)
         before = msgspec.json.encode(state)
         conditions = machine_conditions(
-            redis=reachable, spool=count_spooled(self._folder / SPOOL_FOLDER)
+            redis=reachable,
+            spool=count_spooled(self._folder / SPOOL_FOLDER),
+            unsafe=self._breaches(),
         )
         state.alerts = self._notify(state.alerts, conditions, self._clock())
         after = msgspec.json.encode(state)

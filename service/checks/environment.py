@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import redis
 
 from service.checks.finding import Finding, fail, ok, warn
+from worker.accept.promise import (
+    UNTRUSTED_PROXY,
+    Breach,
+    Surroundings,
+    Terms,
+    find_breaches,
+    sync_breaches,
+)
+from worker.accept.promise_watch import read_clock_seconds, read_recorded
+from worker.errors import StoreUnavailable
 from worker.pipedrive.client import DEFAULT_BASE_URL
 from worker.settings.table import Settings, SettingsError, find_misspelt
+from worker.store import keys
+from worker.store.durability import MIN_VERSION, NO_EVICTION, Durability, Sync, read_durability
 
 SETTINGS = "settings"
 
@@ -65,35 +77,58 @@ def _nearest_existing(path: Path) -> Path:
 # Redis: whether it responds, is recent enough, and keeps what it has acknowledged.
 
 REDIS = "redis"
-MIN_VERSION = (6, 2)
-PERSISTENCE_SETTINGS = (
-    "appendfsync",
-    "no-appendfsync-on-rewrite",
-    "save",
-    "appendonly",
-    "maxmemory-policy",
-)
 UNREADABLE = "cannot be read here: ask whoever runs this Redis"
 
 
-def check_store(client: redis.Redis, url: str, *, wait_replicas: int = 0) -> list[Finding]:
+def check_store(client: redis.Redis, url: str, terms: Terms) -> list[Finding]:
     """Every finding about the server. `url` may hold a password, which is never shown."""
     try:
         client.ping()
-        info = client.info()
+        durability, clock_seconds = read_durability(client), read_clock_seconds(client)
+    except StoreUnavailable as error:
+        return [fail(REDIS, f"{redact_url(url)} cannot be used: {error}", "REDIS_URL")]
     except redis.ResponseError as error:
         return [fail(REDIS, f"{redact_url(url)} refuses: {error}", "REDIS_URL")]
     except (redis.RedisError, OSError) as error:
         return [
             fail(REDIS, f"{redact_url(url)} cannot be reached: {_error_text(error)}", "REDIS_URL")
         ]
-    config = _read_config(client)
     return [
-        *_check_server(info, url),
-        *_check_role(info, wait_replicas),
-        *_check_persistence(info, config),
-        *_check_eviction(info, config),
+        *check_durability(durability, url, terms, clock_seconds),
+        *(_finding(each) for each in _read_recorded(client) if each.what in RECORDED_ONLY),
     ]
+
+
+def _read_recorded(client: redis.Redis) -> list[Breach]:
+    """What running processes see; nothing where this cannot be read, as on a cluster."""
+    try:
+        stored = cast("dict[bytes, bytes]", client.hgetall(keys.UNSAFE))
+        return read_recorded(stored, float(client.time()[0]))
+    except redis.RedisError:
+        return []
+
+
+# What only a running process notices, so that it must be read from its record.
+RECORDED_ONLY = frozenset({UNTRUSTED_PROXY.what, "data_dir", "disk_space"})
+
+
+def check_durability(
+    durability: Durability, url: str, terms: Terms, clock_seconds: float = 0.0
+) -> list[Finding]:
+    """What the server's answer means, under these terms."""
+    surroundings = Surroundings(durability=durability, clock_seconds=clock_seconds)
+    breaches = list(find_breaches(surroundings, terms))
+    return [
+        *_check_server(durability, url),
+        *(_finding(breach) for breach in breaches),
+        *_check_role(durability),
+        *_check_sync(durability, terms),
+        *_check_eviction(durability),
+    ]
+
+
+def _finding(breach: Breach) -> Finding:
+    return (warn if breach.advice else fail)(REDIS, breach.sentence, breach.setting)
 
 
 def redact_url(url: str) -> str:
@@ -102,103 +137,46 @@ def redact_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def _read_config(client: redis.Redis) -> dict[str, str]:
-    """The settings that can be read; managed servers often refuse CONFIG."""
-    values: dict[str, str] = {}
-    for name in PERSISTENCE_SETTINGS:
-        try:
-            values |= cast("dict[str, str]", client.config_get(name))
-        except redis.RedisError:
-            return values
-    return values
+def _check_server(durability: Durability, url: str) -> Iterator[Finding]:
+    """Compatible servers report which Redis version they match."""
+    name = f"{durability.software} at {redact_url(url)}"
+    oldest = ".".join(map(str, MIN_VERSION))
+    if not durability.version:
+        yield warn(REDIS, f"{name}: the version {UNREADABLE}; at least {oldest} is needed")
+    elif not durability.is_outdated:
+        yield ok(REDIS, f"{name} responds, compatible with Redis {durability.version_text}")
 
 
-def _check_server(info: dict[str, Any], url: str) -> Iterator[Finding]:
-    """Compatible servers report in `redis_version` which Redis version they match."""
-    version = str(info.get("redis_version", ""))
-    name = f"{info.get('server_name', 'redis')} at {redact_url(url)}"
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
-    if not numbers:
-        yield warn(REDIS, f"{name}: the version {UNREADABLE}; at least 6.2 is needed")
-    elif numbers < MIN_VERSION:
-        yield fail(REDIS, f"{name} is compatible with Redis {version}: at least 6.2 is needed")
-    else:
-        yield ok(REDIS, f"{name} responds, compatible with Redis {version}")
-    if str(info.get("cluster_enabled", "0")) == "1":
-        yield fail(
-            REDIS,
-            "this is a cluster, which would spread one submission's keys over several nodes:"
-            " use a single server",
-            "REDIS_URL",
-        )
-
-
-def _check_role(info: dict[str, Any], wait_replicas: int) -> Iterator[Finding]:
-    if info.get("role") == "slave":
+def _check_role(durability: Durability) -> Iterator[Finding]:
+    if durability.is_replica:
         yield fail(
             REDIS,
             "this is a replica, which takes no writes: name the primary, or the sentinels",
             "REDIS_URL",
         )
-    replicas = int(info.get("connected_slaves", 0))
-    if replicas < wait_replicas:
-        awaited = f"{wait_replicas} replica{'' if wait_replicas == 1 else 's'}"
-        message = f"each submission waits for {awaited}, but {replicas} are connected"
-        yield fail(REDIS, message, "LEADLINE_WAIT_REPLICAS")
 
 
-def _check_persistence(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
-    enabled = config.get("appendonly") or {"1": "yes", "0": "no"}.get(str(info.get("aof_enabled")))
-    fsync = config.get("appendfsync")
-    if enabled is None:
-        yield warn(
-            REDIS,
-            f"whether it keeps what it acknowledged {UNREADABLE}; it needs appendonly yes",
-            "appendonly",
-        )
-        return
-    if enabled == "no":
-        loss = "only snapshots are kept" if config.get("save") else "NOTHING IS KEPT"
-        message = (
-            f"{loss}: acknowledged submissions are LOST when it stops; set appendonly yes and"
-            " appendfsync always"
-        )
-        yield warn(REDIS, message, "appendonly")
-        return
-    if info.get("aof_last_write_status", "ok") != "ok":
+def _check_sync(durability: Durability, terms: Terms) -> Iterator[Finding]:
+    """What the journal mends is a warning; without the journal, it is a breach like any other."""
+    if not durability.append_only_writes:
         yield fail(REDIS, "it cannot write its append-only file: is the disk full?", "appendonly")
-    if fsync is None:
-        yield warn(
-            REDIS, f"appendonly is on; appendfsync {UNREADABLE}, it should be always", "appendfsync"
-        )
-    elif fsync != "always":
-        lost = "the last second or two" if fsync == "everysec" else "up to half a minute"
-        message = (
-            f"{lost} of acknowledged submissions can be lost with the machine: appendfsync is"
-            f" {fsync}, set always"
-        )
-        yield warn(REDIS, message, "appendfsync")
-    elif config.get("no-appendfsync-on-rewrite") == "yes":
-        message = "nothing is synced while its file is rewritten: set no-appendfsync-on-rewrite no"
-        yield warn(REDIS, message, "no-appendfsync-on-rewrite")
-    else:
+    if durability.sync is Sync.EACH_WRITE:
         yield ok(REDIS, "keeps what it acknowledged: appendonly yes, appendfsync always")
+    elif terms.journal != "never":
+        for breach in sync_breaches(durability, terms):
+            message = (
+                f"{breach.cause}; each submission is therefore also kept in the local journal,"
+                " which costs time: set appendonly yes and appendfsync always"
+            )
+            yield warn(REDIS, message, breach.setting)
 
 
-def _check_eviction(info: dict[str, Any], config: dict[str, str]) -> Iterator[Finding]:
-    policy = config.get("maxmemory-policy") or info.get("maxmemory_policy")
-    if policy is None:
-        yield warn(
-            REDIS, f"its maxmemory-policy {UNREADABLE}; it must be noeviction", "maxmemory-policy"
-        )
-    elif policy != "noeviction":
-        message = (
-            "when memory is full, submissions would be lost silently: its maxmemory-policy"
-            f" is {policy}, set noeviction"
-        )
-        yield fail(REDIS, message, "maxmemory-policy")
-    else:
-        yield ok(REDIS, "drops nothing when memory is full: maxmemory-policy noeviction")
+def _check_eviction(durability: Durability) -> Iterator[Finding]:
+    if durability.eviction_policy is None:
+        message = f"its maxmemory-policy {UNREADABLE}; it must be {NO_EVICTION}"
+        yield warn(REDIS, message, "maxmemory-policy")
+    elif not durability.evicts:
+        yield ok(REDIS, f"drops nothing when memory is full: maxmemory-policy {NO_EVICTION}")
 
 
 def _error_text(error: Exception) -> str:

@@ -29,6 +29,7 @@ from service.local.redis import EmbeddedRedisError, find_binary, find_redis_url
 from service.settings import describe_settings, packaged_example, source_file
 from service.sources.schema import SourceFile
 from service.sources.source_file.loader import build_lead_mappings
+from worker.accept.promise import Terms
 from worker.drift.drift import granted_scopes
 from worker.encryption import Cipher
 from worker.ledger import Ledger
@@ -111,7 +112,7 @@ def _check_redis(settings: Settings) -> list[Finding]:
         with connect(
             url, timeout=REDIS_TIMEOUT_SECONDS, connect_timeout=REDIS_TIMEOUT_SECONDS
         ) as client:
-            return check_store(client, url, wait_replicas=settings.wait_replicas)
+            return check_store(client, url, Terms.from_settings(settings, accepts=True))
     except ValueError as error:
         return [fail(REDIS, f"the address cannot be used: {error}", "REDIS_URL")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ import click
 
 from service.cli import setup
 from service.local.processes import Child, Supervisor
-from service.local.redis import EmbeddedRedisError
+from service.local.redis import EmbeddedRedisError, find_redis_url
 from service.local.stack import Endpoints, LocalStack, StartError, leadline_argv
 from service.ports import find_free_port
 from service.sandbox.fault_presets import PRESETS
@@ -21,10 +22,16 @@ from service.sources.fetched_records import SourceRecords
 from service.sources.schema import SourceFile
 from service.sources.source_file.loader import SecretUse
 from worker import logs
+from worker.errors import StoreUnavailable
+from worker.queue.liveness import find_worker_fault
 from worker.settings.table import Settings
+from worker.store.connection import connect
 
 # The sources' secrets that workers use.
 WORKER_SECRETS: tuple[SecretUse, ...] = ("fetch",)
+
+# A container's health check has few seconds.
+HEALTH_TIMEOUT_SECONDS = 2.0
 
 Plan = Literal["lite", "growth", "premium", "ultimate"]
 
@@ -45,13 +52,21 @@ def serve() -> None:
 
 
 @click.command()
-def work() -> None:
+@click.option(
+    "--healthy",
+    is_flag=True,
+    help="Run nothing: exit 0 only if this host's workers live and make progress.",
+)
+def work(healthy: bool) -> None:
     """Run the RQ workers.
 
     They wait for Redis and never exit because of it.
     """
     from worker.main import work as run
 
+    if healthy:
+        _check_workers()
+        return
     settings = setup.load_settings(Settings.for_worker)
     sources = setup.watch_source_file(settings, secrets=WORKER_SECRETS)
     with setup.redis_url(settings) as url:
@@ -60,6 +75,21 @@ def work() -> None:
             return
         logs.configure(settings.log_format, "worker")
         run(settings, url, sources.mappings, SourceRecords(sources), sources.poll)
+
+
+def _check_workers() -> None:
+    """Exits with 1 and one line if this host's workers do not live, or hang."""
+    settings = setup.load_settings()
+    url = find_redis_url(settings)
+    try:
+        if url is None:
+            raise StoreUnavailable("no Redis is running")
+        with connect(url, timeout=HEALTH_TIMEOUT_SECONDS) as client:
+            fault = find_worker_fault(client, socket.gethostname(), settings.worker_processes)
+    except StoreUnavailable as error:
+        fault = f"whether the workers make progress cannot be told: {error}"
+    if fault:
+        setup.exit_with_error(f"leadline: {fault}")
 
 
 def _supervise_workers(processes: int, url: str) -> None:

@@ -38,6 +38,8 @@ from worker.store import keys
 MAX_INLINE_BODY_BYTES = 32 * 1024
 
 RETRY_AFTER_SECONDS = 5
+# What makes Redis unsafe takes a person to mend, and is looked at every minute.
+UNSAFE_RETRY_SECONDS = 60
 # The outcome to log for each state in which a submission is accepted.
 OUTCOMES = {state: state.value for state in ARRIVALS} | {State.QUEUED: "accepted"}
 
@@ -137,11 +139,11 @@ class IntakeEndpoint:
         return source
 
     def _find_limits(self, source: Source, intake: IntakeContext) -> list[Limit]:
+        client = intake.client_address(self.context.settings.trusted_proxies)
+        self.context.proxies.observe(client, intake.head.headers)
         limits = []
-        if source.rate_limit is not None:
-            address = rate_limit_address(
-                intake.client_address(self.context.settings.trusted_proxies)
-            )
+        if source.rate_limit is not None and not self.context.proxies.is_shared(client):
+            address = rate_limit_address(client)
             limits.append(Limit(keys.rate_limit(source.name, address), source.rate_limit))
         if source.rate_limit_source is not None:
             key = keys.rate_limit_source(source.name)
@@ -179,6 +181,8 @@ class IntakeEndpoint:
     async def _store(
         self, source: Source, request: InboundRequest, result: NormalizationResult, key: str | None
     ) -> list[Receipt]:
+        if self.context.promise.refusal is not None:
+            raise HttpProblem("unsafe-store", headers={"Retry-After": str(UNSAFE_RETRY_SECONDS)})
         items = submissions.build_submissions(
             source,
             request,

@@ -21,6 +21,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
@@ -31,8 +32,18 @@ import redis
 from service.local.processes import Child, Supervisor
 from worker.settings.table import Settings
 from worker.store.connection import connect
+from worker.store.durability import MIN_VERSION
 
-MIN_VERSION = (6, 2)
+# The most that the server may take of the machine's memory: half of it, as it needs up to as much
+# again while it rewrites its file, and never more than this.
+MAX_MEMORY_SHARE = 0.5
+MAX_MEMORY_BYTES = 4 * 1024**3
+# Where a container's limit stands, by version of cgroups.
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
 # The system's limit is 107 on Linux and 103 on macOS.
 MAX_SOCKET_PATH_BYTES = 100
 # The server of a predecessor that was killed may need a moment to stop.
@@ -54,6 +65,7 @@ no-appendfsync-on-rewrite no
 aof-load-truncated yes
 save ""
 # When memory is full, writes are refused; nothing is dropped to make room.
+maxmemory {memory}
 maxmemory-policy noeviction
 """
 
@@ -145,7 +157,10 @@ class EmbeddedRedis:
         if self.log.exists() and self.log.stat().st_size > 1024 * 1024:
             self.log.unlink()
         text = _CONFIG.format(
-            socket=_quote(self.socket), folder=_quote(self.folder), log=_quote(self.log)
+            socket=_quote(self.socket),
+            folder=_quote(self.folder),
+            log=_quote(self.log),
+            memory=max_memory(machine_memory()),
         )
         (self.folder / "redis.conf").write_text(text, encoding="utf-8")
         (self.folder / "address").write_text(self.url, encoding="utf-8")
@@ -221,6 +236,20 @@ def _find_packaged_binary() -> Path | None:
     return next(
         (path for path in sorted(folder.rglob("valkey-server")) if os.access(path, os.X_OK)), None
     )
+
+
+def max_memory(machine_bytes: int) -> int:
+    """The bytes that the server may use on a machine, or in a container, with that many."""
+    return min(int(machine_bytes * MAX_MEMORY_SHARE), MAX_MEMORY_BYTES)
+
+
+def machine_memory(limits: Sequence[Path] = CGROUP_LIMITS) -> int:
+    """The bytes of memory of this machine, or of the container that we run in if that has fewer."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in limits:
+        with suppress(OSError, ValueError):
+            sizes.append(int(path.read_text("ascii")))  # `max` stands for no limit
+    return min(sizes)
 
 
 def _socket_path(folder: Path) -> Path:

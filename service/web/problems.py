@@ -144,6 +144,12 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         "The lists are still loading",
         "Try again after Retry-After: after a start the lists take a moment to load.",
     ),
+    "unsafe-store": ProblemKind(
+        503,
+        "Submissions cannot be kept safely",
+        "Send it again after Retry-After; it was not stored. Operators: `leadline check` and the"
+        " log say what to do, `/readyz` names the cause.",
+    ),
     "not-stored": ProblemKind(
         503,
         "The submission could not be stored",

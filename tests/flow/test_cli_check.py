@@ -12,12 +12,14 @@ import pytest
 import redis as redis_py
 from click.testing import CliRunner, Result
 
-from service.checks.environment import check_store, redact_url
+from service.checks.environment import check_durability, redact_url
 from service.cli.main import main
 from service.sandbox.account.stock import label_id
 from tests.flow.conftest import TOKEN, Account
+from worker.accept.promise import Terms
 from worker.settings.table import SETTINGS
 from worker.store import keys
+from worker.store.durability import Durability
 
 OPEN = {row.name: "" for row in SETTINGS.values()}
 GOOD = """
@@ -242,9 +244,9 @@ def configured(redis: redis_py.Redis, name: str, value: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "value", "level", "phrase"),
     [
-        ("maxmemory-policy", "allkeys-lru", "fail", "submissions would be lost"),
-        ("maxmemory-policy", "volatile-ttl", "fail", "submissions would be lost"),
-        ("appendonly", "no", "warn", "LOST"),
+        ("maxmemory-policy", "allkeys-lru", "fail", "drops submissions"),
+        ("maxmemory-policy", "volatile-ttl", "fail", "drops submissions"),
+        ("appendonly", "no", "warn", "NOTHING IS KEPT"),
         ("appendfsync", "everysec", "warn", "last second"),
         ("appendfsync", "no", "warn", "half a minute"),
         ("no-appendfsync-on-rewrite", "yes", "warn", "rewritten"),
@@ -259,51 +261,59 @@ def test_a_redis_that_may_lose_data(
     assert find_one(findings, phrase) == (level, "redis", name)
 
 
-class Managed:
-    """A managed server that refuses CONFIG and answers INFO as the test specifies."""
-
-    def __init__(self, **info: Any) -> None:
-        self._info = {
-            "redis_version": "7.2.4",
-            "aof_enabled": 1,
-            "maxmemory_policy": "noeviction",
-            "role": "master",
-        } | info
-
-    def ping(self) -> bool:
-        return True
-
-    def info(self) -> dict[str, Any]:
-        return {key: value for key, value in self._info.items() if value is not None}
-
-    def config_get(self, _name: str) -> dict[str, str]:
-        raise redis_py.ResponseError("unknown command 'CONFIG'")
+def managed(**answers: Any) -> Durability:
+    """A managed server that refuses CONFIG, and otherwise answers as the test specifies."""
+    usual: dict[str, Any] = {
+        "version_text": "7.2.4",
+        "append_only": True,
+        "eviction_policy": "noeviction",
+    }
+    return Durability(**usual | answers)
 
 
 @pytest.mark.parametrize(
-    ("info", "level", "phrase"),
+    ("answers", "level", "phrase"),
     [
-        ({}, "warn", "appendfsync cannot be read"),
-        ({"aof_enabled": None}, "warn", "acknowledged cannot be read"),
-        ({"aof_enabled": 0}, "warn", "LOST"),
-        ({"maxmemory_policy": None}, "warn", "maxmemory-policy cannot be read"),
-        ({"maxmemory_policy": "volatile-lru"}, "fail", "submissions would be lost"),
-        ({"redis_version": "6.0.16"}, "fail", "at least 6.2"),
-        ({"redis_version": "6.2.0"}, "ok", "compatible with Redis 6.2.0"),
-        ({"redis_version": None}, "warn", "version cannot be read"),
-        ({"role": "slave"}, "fail", "replica"),
-        ({"cluster_enabled": 1}, "fail", "cluster"),
-        ({"aof_last_write_status": "err"}, "fail", "disk full"),
-        ({"connected_slaves": 0}, "fail", "waits for 1 replica,"),
+        ({}, "warn", "does not say when its append-only file is synced"),
+        ({"append_only": None}, "warn", "does not say whether it keeps"),
+        ({"append_only": False}, "warn", "NOTHING IS KEPT"),
+        ({"eviction_policy": None}, "warn", "maxmemory-policy cannot be read"),
+        ({"eviction_policy": "volatile-lru"}, "fail", "drops submissions"),
+        ({"version_text": "6.0.16"}, "fail", "6.2 or newer"),
+        ({"version_text": "6.2.0"}, "ok", "compatible with Redis 6.2.0"),
+        ({"version_text": ""}, "warn", "version cannot be read"),
+        ({"is_replica": True}, "fail", "replica"),
+        ({"is_cluster": True}, "fail", "cluster"),
+        ({"append_only_writes": False}, "fail", "disk full"),
+        ({"max_memory": 0}, "warn", "maxmemory is not set"),
     ],
 )
-def test_managed_redis(info: dict[str, Any], level: str, phrase: str) -> None:
-    """What cannot be read is a warning; the rest is checked from INFO."""
-    server: Any = Managed(**info)
-    findings = check_store(
-        server, "redis://h:6379/0", wait_replicas=1 if "connected_slaves" in info else 0
-    )
+def test_managed_redis(answers: dict[str, Any], level: str, phrase: str) -> None:
+    """What the server does not say is a warning; the rest is checked from what it says."""
+    findings = check_durability(managed(**answers), "redis://h:6379/0", Terms(accepts=True))
     assert [finding.level for finding in findings if phrase in finding.message] == [level], findings
+
+
+@pytest.mark.parametrize(
+    ("answers", "terms", "phrase"),
+    [
+        ({}, Terms(accepts=True, journal="never"), "does not say when"),
+        ({"append_only": False}, Terms(accepts=True, journal="never"), "NOTHING IS KEPT"),
+        ({"replicas": 0}, Terms(accepts=True, wait_replicas=1), "waits for 1 replica,"),
+    ],
+)
+def test_what_the_settings_make_a_failure(
+    answers: dict[str, Any], terms: Terms, phrase: str
+) -> None:
+    """Without the journal nothing mends a Redis that does not sync; too few replicas fail too."""
+    findings = check_durability(managed(**answers), "redis://h:6379/0", terms)
+    assert [each.level for each in findings if phrase in each.message] == ["fail"], findings
+
+
+def test_clocks_that_differ() -> None:
+    """A clock that is a minute off fails, and says in which direction."""
+    findings = check_durability(managed(), "redis://h:6379/0", Terms(accepts=True), -60.0)
+    assert [each.level for each in findings if "60 s behind" in each.message] == ["fail"]
 
 
 def test_an_unreachable_redis(run: Run) -> None:

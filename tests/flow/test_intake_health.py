@@ -63,12 +63,17 @@ def test_without_redis_and_spool_it_is_not_ready(lonely: World, tmp_path: Path) 
 
 
 def test_a_redis_that_takes_no_writes_is_degraded(world: World, redis: redis_py.Redis) -> None:
-    """A full Redis answers PING and stores nothing, so it does not count as there."""
+    """A full Redis answers PING and stores nothing: it is degraded, and the spool takes over."""
+    before = redis.config_get("maxmemory")["maxmemory"]
     redis.config_set("maxmemory", "1")
     try:
-        assert world.client.get("/readyz").json()["degraded"] == ["redis"]
+        assert world.post().status_code == 202
+        ready = world.client.get("/readyz")
+        assert (ready.status_code, ready.json()["degraded"]) == (200, ["redis"])
+        assert world.context.acceptor.spool
+        assert world.context.acceptor.spool.count == 1
     finally:
-        redis.config_set("maxmemory", "0")
+        redis.config_set("maxmemory", str(before))
 
 
 def test_the_numbers_are_those_of_all_processes(world: World, redis: redis_py.Redis) -> None:

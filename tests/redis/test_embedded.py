@@ -19,6 +19,8 @@ from service.local.redis import (
     EmbeddedRedisError,
     find_binary,
     find_running_url,
+    machine_memory,
+    max_memory,
     responds,
 )
 from tests.polling import eventually
@@ -45,6 +47,7 @@ def test_it_is_set_up_to_keep_everything(server: EmbeddedRedis) -> None:
             "appendfsync": "always",
             "no-appendfsync-on-rewrite": "no",
             "aof-load-truncated": "yes",
+            "maxmemory": str(max_memory(machine_memory())),
             "maxmemory-policy": "noeviction",
             "port": "0",
             "dir": str(server.folder),
@@ -52,6 +55,17 @@ def test_it_is_set_up_to_keep_everything(server: EmbeddedRedis) -> None:
         assert {key: client.config_get(key)[key] for key in expected} == expected
     assert server.folder.stat().st_mode & 0o077 == 0
     assert server.socket.stat().st_mode & 0o077 == 0
+
+
+def test_it_leaves_memory_to_others(tmp_path: Path) -> None:
+    """It takes half of the machine, or of its container, and never more than 4 GiB."""
+    gib = 1024**3
+    assert [max_memory(size) for size in (gib, 8 * gib, 64 * gib)] == [gib // 2, 4 * gib, 4 * gib]
+    container, unlimited = tmp_path / "memory.max", tmp_path / "limit"
+    container.write_text("1048576\n")
+    unlimited.write_text("max\n")
+    assert machine_memory([unlimited, tmp_path / "missing"]) > gib // 8
+    assert machine_memory([unlimited, container]) == 1024**2
 
 
 def test_data_survive_a_stop(data_dir: Path) -> None:

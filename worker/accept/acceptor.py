@@ -145,6 +145,8 @@ class Acceptor:
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._tasks: list[asyncio.Task[None]] = []
         self.breaker = Breaker(connection)
+        # While it is set, spooled submissions stay in the spool although Redis is up.
+        self.holds_spool = False
 
     async def start(self) -> None:
         if self._journal is not None and self.spool is not None:
@@ -295,6 +297,7 @@ class Acceptor:
                         await self._recover(spool, self._journal, batch_size)
                 while (
                     self.breaker.closed
+                    and not self.holds_spool
                     and self._recovering_since is None
                     and (batch := await self._next_batch(spool, batch_size))
                 ):

@@ -15,6 +15,7 @@ from typing import Any, cast
 import redis
 
 from worker.errors import LeadlineError, StoreUnavailable
+from worker.store.durability import Durability, read_durability
 
 # The time limit for everything together.
 REWRITE_TIMEOUT_SECONDS = 600.0
@@ -42,14 +43,14 @@ def rewrite_files(
     """
     deadline = time.monotonic() + seconds
     try:
-        info = _persistence(client)
-        if info.get("aof_enabled"):
+        durability = read_durability(client)
+        if durability.append_only:
             _run_until_done(client, "BGREWRITEAOF", "aof_last_bgrewrite_status", deadline, pause)
             _await_old_files_removed(client, deadline, pause)
-        if _has_snapshots(client, info):
+        if _has_snapshots(client, durability):
             _run_until_done(client, "BGSAVE", "rdb_last_bgsave_status", deadline, pause)
         _forget_slow_commands(client)
-        return _replica_advice(client)
+        return _replica_advice(durability.replicas)
     except redis.ResponseError as error:
         raise FilesKept(f"Redis refuses to rewrite its files ({error}): {WHAT_TO_DO}") from error
     except redis.RedisError as error:
@@ -118,9 +119,9 @@ def _read_config(client: redis.Redis, name: str) -> str | None:
     return values.get(name)
 
 
-def _has_snapshots(client: redis.Redis, info: dict[str, Any]) -> bool:
+def _has_snapshots(client: redis.Redis, durability: Durability) -> bool:
     """Whether there is or will be a snapshot, by Redis's settings, its statistics or the file."""
-    if _read_config(client, "save") != "" or info.get("rdb_saves"):
+    if durability.snapshots is not False or _persistence(client).get("rdb_saves"):
         return True
     folder, name = _read_config(client, "dir"), _read_config(client, "dbfilename")
     return bool(folder and name and _exists(Path(folder) / name))
@@ -179,8 +180,7 @@ def _forget_slow_commands(client: redis.Redis) -> None:
             client.execute_command(*command.split())  # type: ignore[no-untyped-call]
 
 
-def _replica_advice(client: redis.Redis) -> list[str]:
-    replicas = int(client.info("replication").get("connected_slaves", 0))
+def _replica_advice(replicas: int) -> list[str]:
     return (
         [f"{replicas} replicas keep files of their own: run BGREWRITEAOF (and BGSAVE) on each"]
         if replicas

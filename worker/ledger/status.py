@@ -34,12 +34,12 @@ def record_heartbeat(connection: redis.Redis, name: str, heartbeat: WorkerHeartb
     connection.hset(keys.WORKERS, name, msgspec.json.encode(heartbeat))
     entries = cast("dict[bytes, bytes]", connection.hgetall(keys.WORKERS))
     for other, text in entries.items():
-        decoded = _decode_heartbeat(text)
+        decoded = decode_heartbeat(text)
         if decoded is None or not decoded.alive(heartbeat.at):
             connection.hdel(keys.WORKERS, other)
 
 
-def _decode_heartbeat(text: bytes) -> WorkerHeartbeat | None:
+def decode_heartbeat(text: bytes) -> WorkerHeartbeat | None:
     try:
         return msgspec.json.decode(text, type=WorkerHeartbeat)
     except msgspec.MsgspecError:
@@ -133,4 +133,4 @@ def read_status(replies: Sequence[Any]) -> LedgerStatus:
 
 
 def _decode_heartbeats(texts: Iterable[bytes]) -> Iterator[WorkerHeartbeat]:
-    return (decoded for text in texts if (decoded := _decode_heartbeat(text)) is not None)
+    return (decoded for text in texts if (decoded := decode_heartbeat(text)) is not None)

@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import redis
 import structlog
@@ -31,6 +32,7 @@ from worker.errors import StoreUnavailable
 from worker.ledger.status import WorkerHeartbeat, record_heartbeat
 from worker.metrics import Meter
 from worker.queue.leases import HEARTBEAT_SECONDS, Leases
+from worker.queue.rq_queue import JOB_TIMEOUT_SECONDS
 from worker.queue.rq_worker import MAX_DEQUEUE_SECONDS, JobTimeout, SlotWorker
 from worker.queue.sweeper import TICK_SECONDS, Sweeper
 from worker.store import keys
@@ -49,9 +51,25 @@ WORKER_TTL_SECONDS = 60
 MAINTENANCE_SECONDS = 30
 STOP_POLL_SECONDS = 0.1
 
+# A slot that waits longer than this for a job, or needs longer for one, hangs. Redis's time limits
+# end the wait sooner, and RQ interrupts the job.
+MAX_IDLE_TURN_SECONDS = 30.0
+MAX_JOB_TURN_SECONDS = JOB_TIMEOUT_SECONDS + 30.0
+
 # How long a stopping worker waits for its deliveries; another worker takes over the rest when their
 # leases expire.
 STOP_TIMEOUT_SECONDS = 12.0
+
+
+class Turn(NamedTuple):
+    """When a slot began what it is doing, in seconds of the monotonic clock."""
+
+    began_at: float
+    in_job: bool
+
+    @property
+    def may_last_until(self) -> float:
+        return self.began_at + (MAX_JOB_TURN_SECONDS if self.in_job else MAX_IDLE_TURN_SECONDS)
 
 
 class InFlightLimit:
@@ -113,6 +131,8 @@ class Slots:
         self._in_flight = in_flight or InFlightLimit()
         self._stop_requested = False
         self._stop = stop or threading.Event()
+        self._slot_turns: dict[int, Turn] = {}
+        self._hangs = False
         # A restarted container has the same host name and process id, and RQ refuses the name of a
         # worker that was killed.
         self.name = name or f"leadline-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
@@ -169,6 +189,7 @@ class Slots:
         wait = 0.0
         while not self._stop.wait(wait) and not self._stop_requested:
             wait = 0.0
+            self._begin_turn(in_job=False)
             if not self._in_flight.enter(ENTER_TIMEOUT_SECONDS):
                 continue
             try:
@@ -180,6 +201,7 @@ class Slots:
                     death_penalty_class=JobTimeout,
                 )
                 if job_and_queue is not None:
+                    self._begin_turn(in_job=True)
                     worker.execute_job(*job_and_queue)
             except DequeueTimeout:
                 continue
@@ -226,8 +248,24 @@ class Slots:
             worker.run_maintenance_tasks()  # type: ignore[no-untyped-call]
         self._meter.flush(worker.connection)
 
+    def _begin_turn(self, *, in_job: bool) -> None:
+        self._slot_turns[threading.get_ident()] = Turn(time.monotonic(), in_job)
+
+    def _makes_progress(self) -> bool:
+        """Whether any slot still takes turns; none has to before the first one began."""
+        now, latest = time.monotonic(), list(self._slot_turns.values())
+        return not latest or any(turn.may_last_until > now for turn in latest)
+
     def _record_heartbeat(self) -> None:
-        """Stores a heartbeat, dated by Redis's clock."""
+        """Stores a heartbeat, dated by Redis's clock, for as long as the slots make progress.
+
+        This thread may be the only one that still runs.
+        """
+        hung, self._hangs = self._hangs, not self._makes_progress()
+        if self._hangs:
+            if not hung:
+                log.error("no slot makes progress: the worker hangs", worker=self.name)
+            return
         store = self._queue.connection
         heartbeat = WorkerHeartbeat(
             at=float(store.time()[0]),

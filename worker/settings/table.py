@@ -205,7 +205,8 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = _setting(
         "LEADLINE_TRUSTED_PROXIES",
         types.parse_networks,
-        "Proxies whose X-Forwarded-For is trusted: addresses or ranges, comma-separated.",
+        "Proxies whose X-Forwarded-For is trusted: addresses or ranges, comma-separated; private"
+        " stands for loopback and private ranges.",
         default="",
         unset="none",
         unit="CIDR",

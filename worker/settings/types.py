@@ -159,15 +159,35 @@ def parse_ops_tokens(text: str) -> tuple[OpsToken, ...]:
     return tuple(tokens)
 
 
+# Loopback, and what only machines of the same network have: `private` in a list of networks.
+PRIVATE_NETWORKS: tuple[Network, ...] = tuple(
+    ip_network(network)
+    for network in (
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+
+
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Parses addresses and CIDR ranges, comma-separated."""
+    """Parses addresses, CIDR ranges and the word `private`, comma-separated."""
     parsed: list[Network] = []
     for part in split_list(text):
+        if part.lower() == "private":
+            parsed += PRIVATE_NETWORKS
+            continue
         try:
             parsed.append(ip_network(part, strict=False))
         except ValueError:
             raise ValueError(
-                f"expected IP addresses or CIDR ranges separated by commas, got {part!r}"
+                "expected IP addresses, CIDR ranges or `private`, separated by commas, got"
+                f" {part!r}"
             ) from None
     return tuple(parsed)
 

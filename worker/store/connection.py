@@ -17,7 +17,12 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError
+from redis.exceptions import (
+    AskError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    NoPermissionError,
+)
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -136,6 +141,7 @@ REFUSALS = (
     "NOREPLICAS",
     "NOPERM",
     "BUSY ",
+    "cluster node",  # a script reaches for a key of another node
 )
 
 
@@ -188,7 +194,10 @@ def translate(error: redis.RedisError) -> Exception:
         redis.ReadOnlyError
         | redis.OutOfMemoryError
         | NoPermissionError
-        | redis.AuthenticationError,
+        | redis.AuthenticationError
+        | AskError  # and its child MovedError: a cluster sends us elsewhere
+        | ClusterDownError
+        | ClusterCrossSlotError,
     )
     if by_class or any(code in str(error) for code in REFUSALS):
         return StoreUnavailable(f"Redis: {type(error).__name__}")

@@ -27,6 +27,7 @@
 | leadline:rollback:processes        | zset   | worker processes by the time of their last report              | as the counts |
 | leadline:rollback:missing          | set    | processes that have not reported since Redis restarted         | seconds |
 | leadline:metrics                   | hash   | series name as Prometheus writes it -> number                  | for ever; some forty for each source that ever existed |
+| leadline:unsafe                    | hash   | process -> JSON `worker.accept.promise_watch.BreachRecord`: what it sees breaking the promise of a 2xx | an entry 3 minutes after its last look |
 | leadline:write_check               | string | nothing; writing it shows that Redis takes writes              | a minute |
 | leadline:causes:ignored            | hash   | cause id -> when somebody chose to ignore it (Unix seconds)     | for ever |
 | leadline:alerts                    | string | JSON `service.alerts.state`: active alerts, and when sources were last heard from | for ever |
@@ -104,6 +105,7 @@ ROLLBACK_CREATE_COUNTS = PREFIX + "rollback:create_counts"
 ROLLBACK_PROCESSES = PREFIX + "rollback:processes"
 ROLLBACK_MISSING = PREFIX + "rollback:missing"
 METRICS = PREFIX + "metrics"
+UNSAFE = PREFIX + "unsafe"
 WRITE_CHECK = PREFIX + "write_check"
 CAUSES_IGNORED = PREFIX + "causes:ignored"
 ALERTS = PREFIX + "alerts"

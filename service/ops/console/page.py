@@ -51,8 +51,11 @@ from service.ops.dry_run import AccountDrift
 from service.ops.filters import Filter, FilterError, UnknownStateError
 from service.ops.queries import Loading, SubmissionQueries
 from service.ops.schemas import CauseCard
+from service.overview import read_breaches
 from service.web.problems import HttpProblem, problem_response
 from service.web.request_id import request_id
+from worker.accept.promise import Breach
+from worker.accept.promise_watch import merge_breaches
 from worker.contract import State
 from worker.errors import StoreUnavailable
 from worker.store import keys
@@ -268,6 +271,7 @@ class Console:
             self.queries.freshness(),
             last_worker_at=last_worker_at,
             drift=self.drift(),
+            breaches=self.breaches(),
         )
 
     def activity(self) -> tuple[Activity | None, int | None]:
@@ -280,6 +284,13 @@ class Console:
                     last = (time.monotonic(), activity, self.queries.count_labelled())
                 self._activity = last
         return (last[1], last[2]) if last else (None, None)
+
+    def breaches(self) -> list[Breach]:
+        """What breaks the promise of a 2xx; while Redis is down, as this process sees it."""
+        recorded: list[Breach] = []
+        with contextlib.suppress(StoreUnavailable):
+            recorded = read_breaches(self.context.ledger)
+        return merge_breaches([*self.context.promise.breaches, *recorded])
 
     def drift(self) -> AccountDrift:
         """What Pipedrive lacks, by the hourly check; while Redis is down, as last read."""

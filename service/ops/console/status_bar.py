@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from service.ops.dry_run import AccountDrift, DriftItem
 from service.ops.schemas import Overview
 from service.ops.search_index import Freshness
 from service.overview import LEAD_TOKENS, Paused, describe_held_back
+from worker.accept.promise import Breach
 from worker.contract import WORKING, State
 from worker.fate import ACTIONABLE_REASONS
 
@@ -116,6 +118,7 @@ def build_status_bar(
     *,
     last_worker_at: str | None = None,
     drift: AccountDrift | None = None,
+    breaches: Sequence[Breach] = (),
 ) -> StatusBar:
     """`activity` and `labelled` are None while the index loads.
 
@@ -145,7 +148,16 @@ def build_status_bar(
             ", ".join(f"{part.count} {part.label}" for part in parts if part.count),
         ),
         facts=_facts(overview),
-        banners=_banners(overview, freshness, last_worker_at, drift),
+        banners=[
+            *_breach_banners(breaches),
+            *_banners(
+                overview,
+                freshness,
+                last_worker_at,
+                drift,
+                accepts=not any(breach.refuses for breach in breaches),
+            ),
+        ],
         spool=overview.spool,
         paused=overview.paused is not None,
         last_delivered_at=activity.last_delivered_at if activity else None,
@@ -205,10 +217,12 @@ def _banners(
     freshness: Freshness,
     last_worker_at: str | None,
     drift: AccountDrift | None,
+    *,
+    accepts: bool,
 ) -> list[Banner]:
     redis_down = "redis" in overview.degraded
     banners = [
-        _redis_banner(overview) if redis_down else _spool_banner(overview),
+        _redis_banner(overview, accepts=accepts) if redis_down else _spool_banner(overview),
         _paused_banner(overview, overview.paused) if overview.paused else None,
         _workers_banner(last_worker_at) if not overview.workers and not redis_down else None,
         _newer_records_banner() if "newer-records" in overview.degraded else None,
@@ -219,8 +233,21 @@ def _banners(
     return [banner for banner in banners if banner]
 
 
-def _redis_banner(overview: Overview) -> Banner:
-    sentences = ["New leads are saved on this machine and will be processed when it returns."]
+def _breach_banners(breaches: Sequence[Breach]) -> list[Banner]:
+    return [
+        Banner(
+            kind="bad" if breach.refuses else "warn",
+            title=_sentence(breach.cause),
+            text=f"{_sentence(breach.effect)} {_sentence(breach.action)}",
+        )
+        for breach in breaches
+        if not breach.advice
+    ]
+
+
+def _redis_banner(overview: Overview, *, accepts: bool) -> Banner:
+    saved = "New leads are saved on this machine and will be processed when it returns."
+    sentences = [saved] if accepts else []
     if overview.spool:
         sentences.append(f"{rendering.plural(overview.spool, 'submission')} saved so far.")
     if overview.as_of:
@@ -266,9 +293,9 @@ def _paused_banner(overview: Overview, paused: Paused) -> Banner:
     )
 
 
-def _sentence(advice: str) -> str:
+def _sentence(text: str) -> str:
     """`set a valid X; delivery then resumes by itself` with a capital and a full stop."""
-    return f"{advice[:1].upper()}{advice[1:].rstrip('.')}."
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 # Title and label of the next try, by why the workers stopped delivering (see `worker.fate`). The
