@@ -280,7 +280,8 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     """One event of a source, on its way into the ledger. Only the intake creates it.
 
     `fetch` is set for an event that contains only ids: it is what `worker.delivery.fetch` needs to
-    read the record, and holds nothing personal.
+    read the record, and holds nothing personal. `verified`: its source demands a proof of origin,
+    and the request gave it; anybody may have sent the others.
     """
 
     id: str
@@ -294,6 +295,7 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     why: str | None = None
     fetch: dict[str, str] | None = None
     precedence: Precedence = Precedence.WEBHOOK
+    verified: bool = False
 
 
 class Receipt(Struct, frozen=True):

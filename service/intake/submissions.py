@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from service.intake.content import content_digest
-from service.sources.adapters.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS, demands_proof
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from service.web.body import media_type
@@ -134,6 +134,8 @@ def build_submissions(
             why=event.reason,
             fetch=event.fetch,
             precedence=precedence(source, request),
+            # What fails its source's check never comes this far.
+            verified=demands_proof(source),
         )
         for index, event in enumerate(events_of(result))
     ]

@@ -116,6 +116,15 @@ def test_a_partner_with_the_token_may_look_it_up(service: Service) -> None:
     assert "attempts" not in service.client.get(answer.json()["status_url"]).json()
 
 
+def test_whoever_proved_his_origin_is_on_record(service: Service) -> None:
+    """A record says whether its source demanded a proof; anybody may have posted the others."""
+    partner = service.client.post(
+        "/in/partner", json={"email": "ada@acme.example"}, headers={"X-Key": "partner-key"}
+    )
+    stranger = service.client.post("/in/contact", data={"email": "ada@acme.example"})
+    assert [service.record(partner).verified, service.record(stranger).verified] == [True, False]
+
+
 @pytest.mark.parametrize(("secret", "status"), [("signed-secret", 202), ("other", 401)])
 def test_the_exact_bytes_are_signed(
     service: Service, redis: redis_py.Redis, secret: str, status: int

@@ -33,6 +33,7 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
         "received_at": submission.received_at,
         "raw": encrypt_content(submission.raw, cipher),
         "precedence": int(submission.precedence),
+        "verified": int(submission.verified),
         "accepted": counted_as("accepted"),
         "duplicate": counted_as("duplicate"),
     }

@@ -43,7 +43,8 @@ class Record(Struct, frozen=True, kw_only=True):
     that may have been sent and has no recorded outcome yet. `refused` is what is resolved afresh
     since the submission was accepted or a person retried it. `owner_id` is the owner whose turn it
     was; `files_done` counts the files that were attached, or refused. `fetch` says where to read
-    the record behind an event that contains only ids; None once it was fetched.
+    the record behind an event that contains only ids; None once it was fetched. `verified` is the
+    submission's; False in records of before it was stored.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Record(Struct, frozen=True, kw_only=True):
     accepted_as: State
     v: int = 1
     precedence: int = Precedence.WEBHOOK
+    verified: bool = False
     lead: Lead | None
     raw: Raw | None
     unreadable: bool = False
@@ -90,6 +92,7 @@ def spooled_record(submission: Submission) -> Record:
         updated_at=submission.received_at,
         accepted_as=submission.state,
         precedence=submission.precedence,
+        verified=submission.verified,
         lead=submission.lead,
         raw=submission.raw,
         cause=submission.cause,

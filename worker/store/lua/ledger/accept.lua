@@ -1,7 +1,7 @@
 -- Records each submission of a batch unless it is known. Replies {id, state, duplicate, conflict} for each one.
 -- Arguments: spooled (true: these come from a spool). From ARGV[3] on: a map for each submission, packed before its batch:
--- id, source, state, received_at, raw, precedence, and the counters accepted, duplicate and also; if present, lead, cause, why,
--- fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds).
+-- id, source, state, received_at, raw, precedence, verified (1 or 0), and the counters accepted, duplicate and also; if present,
+-- lead, cause, why, fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds).
 -- A spooled submission was acknowledged, so it always gets a record: a duplicate points to the first one, and one that reuses a
 -- key with another body is kept under key and body together, so that its own duplicates point to it.
 
@@ -29,7 +29,8 @@ for i = 3, #ARGV do
     count(item.duplicate)
     if args.spooled then
       redis.call('HSET', record(id), 'v', K.version, 'source', item.source, 'accepted_as', state, 'received_at', item.received_at,
-        'attempts', 0, 'crashes', 0, 'duplicate_of', first_id, 'duplicate_key', '', 'duplicate_kind', '')
+        'attempts', 0, 'crashes', 0, 'duplicate_of', first_id, 'duplicate_key', '', 'duplicate_kind', '',
+        'verified', item.verified)
       move(id, 'ignored', 'intake', 'duplicate of ' .. first_id)
       count(item.accepted)
     end
@@ -42,7 +43,7 @@ for i = 3, #ARGV do
     end
     redis.call('HSET', record(id), 'v', K.version, 'source', item.source, 'accepted_as', state, 'received_at', item.received_at,
       'lead', item.lead or '', 'raw', item.raw, 'attempts', 0, 'crashes', 0, 'duplicate_key', key or '',
-      'duplicate_kind', item.duplicate_kind or '', 'precedence', item.precedence)
+      'duplicate_kind', item.duplicate_kind or '', 'precedence', item.precedence, 'verified', item.verified)
     if item.cause then redis.call('HSET', record(id), 'cause', item.cause) end
     if item.fetch then redis.call('HSET', record(id), 'fetch', item.fetch) end
     move(id, state, 'intake', item.why)

@@ -8,7 +8,7 @@ local id, by, mark = args.id, args.by, args.mark
 -- its lease and announcement, a create that is on its way can still record what it made (learn.lua).
 local RETAINED_FIELDS = {
   v = 1, source = 1, state = 1, accepted_as = 1, received_at = 1, updated_at = 1, attempts = 1, crashes = 1, result = 1,
-  duplicate_key = 1, duplicate_kind = 1, duplicate_of = 1, person_id = 1, organization_id = 1, lead_id = 1, note_id = 1,
+  duplicate_key = 1, duplicate_kind = 1, duplicate_of = 1, verified = 1, person_id = 1, organization_id = 1, lead_id = 1, note_id = 1,
   lease = 1, announced = 1, announced_at = 1, announced_by = 1,
 }
 
