@@ -281,7 +281,8 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
 
     `fetch` is set for an event that contains only ids: it is what `worker.delivery.fetch` needs to
     read the record, and holds nothing personal. `verified`: its source demands a proof of origin,
-    and the request gave it; anybody may have sent the others.
+    and the request gave it; anybody may have sent the others. `raw_of` is the id of the first event
+    of a request with several: they share one raw body. None for a single event.
     """
 
     id: str
@@ -296,6 +297,7 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     fetch: dict[str, str] | None = None
     precedence: Precedence = Precedence.WEBHOOK
     verified: bool = False
+    raw_of: str | None = None
 
 
 class Receipt(Struct, frozen=True):

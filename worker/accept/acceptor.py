@@ -32,12 +32,18 @@ import structlog
 from msgspec import structs
 
 from worker.accept.breaker import PROBE_SECONDS, Breaker
-from worker.accept.encoding import EncodedSubmission, duplicate_key_name, encode_submission
+from worker.accept.encoding import (
+    EMPTY_RAW,
+    EncodedSubmission,
+    duplicate_key_name,
+    encode_submissions,
+)
 from worker.accept.spool import Spool, SpoolBroken, SpoolFull
-from worker.contract import Precedence, Raw, Receipt, State, Submission
+from worker.contract import Precedence, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger.identifiers import erasure_marks
+from worker.ledger.reader import batches
 from worker.metrics import SUBMISSIONS, Meter
 from worker.queue.rq_queue import enqueue
 from worker.store import keys, scripts
@@ -76,7 +82,6 @@ BACKFILL_AFTER_SECONDS = 60.0
 ADOPT_SECONDS = 15.0
 
 ERASED_WHY = "erased on request, before it was handed over"
-EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 MAX_CANCELS = 8
 
@@ -153,12 +158,7 @@ class Acceptor:
         try:
             # Encode here: a submission that cannot be encoded then fails for its own sender only,
             # not for the whole batch.
-            self._inbox.put_nowait(
-                (
-                    [encode_submission(submission, self._cipher) for submission in submissions],
-                    answer,
-                )
-            )
+            self._inbox.put_nowait((encode_submissions(submissions, self._cipher), answer))
         except asyncio.QueueFull:
             raise StoreUnavailable("too many submissions wait for Redis") from None
         return await answer
@@ -235,10 +235,7 @@ class Acceptor:
                 ):
                     began = time.monotonic()
                     await self._store(
-                        [
-                            encode_submission(self._as_backfill_when_late(submission), self._cipher)
-                            for submission in batch
-                        ],
+                        encode_submissions(map(self._as_backfill_when_late, batch), self._cipher),
                         spooled=True,
                     )
                     await self._on_disk(spool.take_out, [submission.id for submission in batch])
@@ -276,11 +273,9 @@ class Acceptor:
         try:
             are_duplicates = await self._find_duplicates(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
-                erased = await self._find_erased(pipe, submissions) if spooled else {}
-                submissions = [
-                    self._without_content(each) if each.submission.id in erased else each
-                    for each in submissions
-                ]
+                erased: dict[str, str] = {}
+                if spooled:
+                    erased, submissions = await self._without_erased(pipe, submissions)
                 pipe.multi()  # type: ignore[no-untyped-call]
                 scripts.add_accept(pipe, [each.packed for each in submissions], spooled=spooled)
                 for (submission, _), duplicate in zip(submissions, are_duplicates, strict=True):
@@ -313,40 +308,55 @@ class Acceptor:
         first_ids = dict(zip(used, await self._redis.mget(used), strict=True))
         return [bool(name and first_ids[name]) for name in names]
 
-    async def _find_erased(
+    async def _without_erased(
         self, pipe: Any, submissions: Sequence[EncodedSubmission]
-    ) -> dict[str, str]:
-        """Finds the spooled submissions of people who were erased since: id -> mark.
+    ) -> tuple[dict[str, str], Sequence[EncodedSubmission]]:
+        """Drops what is spooled of people who were erased since, so that it gets nowhere in Redis.
 
-        A mark that is set after this look makes the transaction fail.
+        Returns the submissions that are erased (id -> mark), and all of them without that content.
+        Events that only share a request with such a person lose its raw body. A mark that is set
+        after this look makes the transaction fail.
         """
-        marks_of_each, marks = await asyncio.to_thread(
-            _erasure_marks, [each.submission for each in submissions]
+        items = [each.submission for each in submissions]
+        marks_of_each = await asyncio.to_thread(lambda: [erasure_marks(each) for each in items])
+        erased_at = await self._read_marks(
+            pipe, {mark for _, all_ in marks_of_each for mark in all_}
         )
+        if not erased_at:
+            return {}, submissions
+
+        def holds(item: Submission, marks: list[str]) -> str | None:
+            old = (mark for mark in marks if item.received_at <= erased_at.get(mark, -math.inf))
+            return next(old, None)
+
+        erased: dict[str, str] = {}
+        tainted: set[str | None] = set()
+        for item, (own_marks, request_marks) in zip(items, marks_of_each, strict=True):
+            if mark := holds(item, own_marks):
+                erased[item.id] = mark
+            if item.raw_of and holds(item, request_marks):
+                tainted.add(item.raw_of)
+        left = [
+            structs.replace(item, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None)
+            if item.id in erased
+            else structs.replace(item, raw=EMPTY_RAW)
+            if item.raw_of in tainted
+            else item
+            for item in items
+        ]
+        return erased, encode_submissions(left, self._cipher)
+
+    async def _read_marks(self, pipe: Any, marks: set[str]) -> dict[str, float]:
+        """When each of these marks was set (Unix seconds), and watches them."""
         erased_at: dict[str, float] = {}
-        for start in range(0, len(marks), MARKS_PER_QUERY):
-            part = marks[start : start + MARKS_PER_QUERY]
+        for part in batches(marks, MARKS_PER_QUERY):
             await pipe.watch(*part)
             args = scripts.pack({"marks": part})
             reply = await self._redis.eval(scripts.source("ledger/marked"), 0, "", args)
             erased_at |= {
                 mark.decode(): float(at) for mark, at in zip(reply[::2], reply[1::2], strict=True)
             }
-        if not erased_at:
-            return {}
-        return {
-            each.submission.id: mark
-            for each, its_marks in zip(submissions, marks_of_each, strict=True)
-            for mark in its_marks
-            if each.submission.received_at <= erased_at.get(mark, -math.inf)
-        }
-
-    def _without_content(self, encoded: EncodedSubmission) -> EncodedSubmission:
-        """Drops the content, so that an erased person gets into neither Redis nor its files."""
-        submission = structs.replace(
-            encoded.submission, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None
-        )
-        return encode_submission(submission, self._cipher)
+        return erased_at
 
     async def _await_replicas(self) -> None:
         """Waits for replicas; raises `StoreUnavailable` if too few have the transaction.
@@ -367,9 +377,3 @@ def _within_drain_bytes(submissions: list[Submission]) -> list[Submission]:
     """The first submissions whose bodies fit into `MAX_DRAIN_BYTES` together; at least one."""
     sizes = accumulate(len(each.raw.body) for each in submissions)
     return submissions[: max(1, sum(size <= MAX_DRAIN_BYTES for size in sizes))]
-
-
-def _erasure_marks(submissions: Sequence[Submission]) -> tuple[list[list[str]], list[str]]:
-    """The marks of each submission, and all marks without repetition."""
-    of_each = [erasure_marks(each.id, each.lead, each.raw) for each in submissions]
-    return of_each, list({mark for marks in of_each for mark in marks})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
-from worker.contract import STATES, Submission
+from worker.contract import STATES, Raw, Submission
 from worker.encryption import Cipher
 from worker.ledger.record import encrypt_content
 from worker.metrics import SUBMISSIONS, series
 from worker.store import keys, scripts
+
+# What is left of a request whose bytes were dropped.
+EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 
 class EncodedSubmission(NamedTuple):
@@ -20,8 +24,26 @@ class EncodedSubmission(NamedTuple):
     packed: bytes
 
 
-def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmission:
-    """Packs a submission; raises what the encoder raises if a value cannot be encoded."""
+def encode_submissions(
+    submissions: Iterable[Submission], cipher: Cipher
+) -> list[EncodedSubmission]:
+    """Packs submissions of one batch; raises what the encoder raises if a value cannot be encoded.
+
+    The raw body of a request is packed with the first of its events only. None of them gets it if
+    it has been dropped (`EMPTY_RAW`), because it holds somebody who was erased.
+    """
+    packed_raws: set[str] = set()
+    encoded = []
+    for submission in submissions:
+        first = submission.raw_of
+        has_raw = first is None or (first not in packed_raws and submission.raw != EMPTY_RAW)
+        encoded.append(_encode(submission, cipher, with_raw=has_raw))
+        if first is not None and has_raw:
+            packed_raws.add(first)
+    return encoded
+
+
+def _encode(submission: Submission, cipher: Cipher, *, with_raw: bool) -> EncodedSubmission:
 
     def counted_as(outcome: str) -> str:
         return series(SUBMISSIONS, source=submission.source, outcome=outcome)
@@ -31,12 +53,15 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
         "source": submission.source,
         "state": submission.state,
         "received_at": submission.received_at,
-        "raw": encrypt_content(submission.raw, cipher),
         "precedence": int(submission.precedence),
         "verified": int(submission.verified),
         "accepted": counted_as("accepted"),
         "duplicate": counted_as("duplicate"),
     }
+    if with_raw:
+        args["raw"] = encrypt_content(submission.raw, cipher)
+    if submission.raw_of:
+        args["raw_of"] = submission.raw_of
     if submission.lead is not None:
         args["lead"] = encrypt_content(submission.lead, cipher)
     if submission.cause:

@@ -389,6 +389,13 @@ class Ledger(RecordReader):
                 )
             return sum(pipe.execute())
 
+    def drop_raw(self, submission_id: str) -> None:
+        """Erases the raw body that this submission shares with others of its request.
+
+        All of them keep what was read from it.
+        """
+        self._scripts.run("ledger/drop_raw", id=submission_id)
+
     def mark_erased(self, mark: str, by: str, seconds: int) -> None:
         """Sets `mark` for `seconds`: older submissions that bear it are to be erased."""
         now = self.now()

@@ -54,6 +54,7 @@ MAX_AUDIT_TEXT_BYTES = 500
 
 _CONSTANTS: dict[str, object] = {
     "submission": keys.submission(""),
+    "raw": keys.RAW,
     "state": keys.state(""),
     "due": keys.DUE,
     "newer": keys.NEWER,

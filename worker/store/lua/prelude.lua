@@ -79,6 +79,16 @@ local function write(id, facts)
   end
 end
 
+-- Lets go of the raw request that a submission shares with the other events of its request. It goes with its last holder; or at once,
+-- `for_all`, because somebody in it is erased.
+local function drop_raw(id, for_all)
+  local first = get(id, 'raw_of')
+  if not first then return end
+  local request = K.raw .. first
+  redis.call('HDEL', request, id)
+  if for_all or redis.call('HLEN', request) == 1 then redis.call('DEL', request) end
+end
+
 -- Keeps the duplicate key for `seconds`, as after a final state; nil keeps it without a limit.
 local function remember_duplicates(id, seconds)
   local key = get(id, 'duplicate_key')

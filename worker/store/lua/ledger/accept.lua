@@ -1,14 +1,31 @@
 -- Records each submission of a batch unless it is known. Replies {id, state, duplicate, conflict} for each one.
 -- Arguments: spooled (true: these come from a spool). From ARGV[3] on: a map for each submission, packed before its batch:
 -- id, source, state, received_at, raw, precedence, verified (1 or 0), and the counters accepted, duplicate and also; if present,
--- lead, cause, why, fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds).
+-- lead, cause, why, fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds). The events
+-- of one request have its first event's id as raw_of, and raw only with the first of them in the batch; with none of them if
+-- somebody in it was erased.
 -- A spooled submission was acknowledged, so it always gets a record: a duplicate points to the first one, and one that reuses a
 -- key with another body is kept under key and body together, so that its own duplicates point to it.
+
+local shared = {}
+
+local function store_raw(id, item)
+  if not item.raw_of then
+    redis.call('HSET', record(id), 'raw', item.raw)
+    return
+  end
+  local request, raw = K.raw .. item.raw_of, shared[item.raw_of]
+  redis.call('HSET', record(id), 'raw_of', item.raw_of)
+  if not raw then return end
+  if redis.call('HEXISTS', request, 'raw') == 0 then redis.call('HSET', request, 'raw', raw) end
+  redis.call('HSET', request, id, '')
+end
 
 local replies = {}
 for i = 3, #ARGV do
   local item = cmsgpack.unpack(ARGV[i])
   local id, state, key, fingerprint = item.id, item.state, item.duplicate_key, item.fingerprint
+  if item.raw_of and item.raw then shared[item.raw_of] = item.raw end
 
   local first, first_id, first_print = false, '', ''
   if key then first = redis.call('GET', key) end
@@ -42,8 +59,9 @@ for i = 3, #ARGV do
       else redis.call('SET', key, id .. ' ' .. fingerprint) end
     end
     redis.call('HSET', record(id), 'v', K.version, 'source', item.source, 'accepted_as', state, 'received_at', item.received_at,
-      'lead', item.lead or '', 'raw', item.raw, 'attempts', 0, 'crashes', 0, 'duplicate_key', key or '',
+      'lead', item.lead or '', 'attempts', 0, 'crashes', 0, 'duplicate_key', key or '',
       'duplicate_kind', item.duplicate_kind or '', 'precedence', item.precedence, 'verified', item.verified)
+    store_raw(id, item)
     if item.cause then redis.call('HSET', record(id), 'cause', item.cause) end
     if item.fetch then redis.call('HSET', record(id), 'fetch', item.fetch) end
     move(id, state, 'intake', item.why)
