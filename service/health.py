@@ -61,9 +61,10 @@ class Health:
                 "redis": await writable(self.context.aredis),
                 "spool": await self._spool_usable(),
             }
-            self._readiness = Readiness(
-                any(parts.values()), [name for name, works in parts.items() if not works]
-            )
+            degraded = [name for name, works in parts.items() if not works]
+            if self.context.acceptor.storage.is_low:
+                degraded.append("storage")
+            self._readiness = Readiness(any(parts.values()), degraded)
             self._checked_at = self._monotonic()
         return self._readiness
 
@@ -97,8 +98,9 @@ class Health:
     async def _scrape(self) -> tuple[Mapping[bytes, bytes], Gauges]:
         async with self.context.aredis.pipeline(transaction=True) as pipe:
             add_status_commands(pipe, self.context.ledger.account)
+            pipe.hget(keys.UNVERIFIED, "bytes")
             pipe.hgetall(keys.METRICS)
-            *replies, counters = await pipe.execute()
+            *replies, unverified, counters = await pipe.execute()
         status, now = read_status(replies), self.context.clock()
         return counters, Gauges(
             redis_up=True,
@@ -109,6 +111,8 @@ class Health:
             tokens_left=status.tokens_left,
             account_lacks=_count_findings(status.drift),
             paused=_paused_reasons(status.pauses(now)),
+            unverified_bytes=max(0, int(unverified or 0)),
+            unverified_max=self.context.settings.unverified_max,
         )
 
 

@@ -30,6 +30,7 @@ DELIVERIES = "leadline_deliveries_total"
 PIPEDRIVE_REQUESTS = "leadline_pipedrive_requests_total"
 PIPEDRIVE_TOKENS = "leadline_pipedrive_tokens_total"
 UNSTORED = "leadline_unstored_total"
+EVICTED = "leadline_evicted_total"
 INTAKE_SECONDS = "leadline_intake_seconds"
 DELIVERY_SECONDS = "leadline_delivery_seconds"
 
@@ -57,6 +58,7 @@ HELP = {
     PIPEDRIVE_REQUESTS: "Calls to Pipedrive, by operation and HTTP status.",
     PIPEDRIVE_TOKENS: "Pipedrive API tokens spent, by operation.",
     UNSTORED: "Submissions answered with 503 because nothing could store them.",
+    EVICTED: "Submissions of strangers removed to make room for newer ones.",
     INTAKE_SECONDS: "Time from receiving a request's headers to sending the response.",
     DELIVERY_SECONDS: "Time from receiving a submission to delivering it.",
 }
@@ -98,6 +100,10 @@ def parse_series(text: str) -> tuple[str, dict[str, str]] | None:
 
 def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+# The text of the series of one source, for a script that puts its name in.
+EVICTED_SERIES = series(EVICTED, source="%s")
 
 
 class Meter:
@@ -188,6 +194,9 @@ class Gauges:
     account_lacks: Mapping[bool, int] | None = None
     # Whether deliveries are stopped, by reason.
     paused: Mapping[str, bool] = field(default_factory=dict)
+    # Bytes that strangers have stored, and may store.
+    unverified_bytes: int | None = None
+    unverified_max: int | None = None
 
 
 def expose(
@@ -221,6 +230,7 @@ def _parse_counters(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, float]
 def _expected_series(sources: Iterable[str]) -> Iterator[str]:
     for source in sources:
         yield series(UNSTORED, source=source)
+        yield series(EVICTED, source=source)
         for outcome in OUTCOMES:
             yield series(SUBMISSIONS, source=source, outcome=outcome)
         for result in RESULTS:
@@ -305,6 +315,12 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
                 gauges.workers,
             )
         )
+    for name, text, size in (
+        ("leadline_unverified_bytes", "What unverified submissions take.", gauges.unverified_bytes),
+        ("leadline_unverified_max_bytes", "What they may take.", gauges.unverified_max),
+    ):
+        if size is not None:
+            families.append(_single(name, text, size))
     if gauges.paused:
         families.append(_paused(gauges.paused))
     if gauges.account_lacks is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from worker.fate import ACTIONABLE_REASONS, REASONS
+from worker.ledger.storage import MEMORY_RESERVE_SHARE, StorageUse
 
 # With this many dead letters a cause is an alert of its own, sent again at each doubling.
 MIN_GROWING_CAUSE = 10
@@ -26,7 +27,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     its delivery, `oldest_limit` the age that is too old. `paused` says why delivery is paused, and
     `advice` what to do about it.
     `silent` maps each source that is usually active to the seconds since it last was.
-    `missing_names` counts names of the source file that the Pipedrive account lacks.
+    `missing_names` counts names of the source file that the Pipedrive account lacks. `storage` is
+    how full Redis is.
     """
 
     dead: Mapping[str, DeadCause]
@@ -36,6 +38,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     workers: int
     silent: Mapping[str, float]
     missing_names: int
+    storage: StorageUse = StorageUse()
     advice: str | None = None
 
 
@@ -125,6 +128,27 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
             after=60.0,
             calm=0.0,
         )
+    if facts.storage.is_low:
+        yield _storage_condition(facts.storage)
+
+
+def _storage_condition(storage: StorageUse) -> Condition:
+    """Sent at 80 %, and again once submissions may be refused."""
+    if storage.memory_share > storage.unverified_share:
+        share, of, advice = storage.memory_share, "Redis's memory", "raise `maxmemory`"
+    else:
+        share, of = storage.unverified_share, "the room for unverified submissions"
+        advice = "look through the quarantine, or raise LEADLINE_UNVERIFIED_MAX"
+    return Condition(
+        key="storage",
+        text=(
+            f"{min(100, int(share * 100))} % of {of} is used; when it is full, what is oldest in"
+            f" quarantine goes and unverified submissions may be refused: {advice}"
+        ),
+        recovered="there is room again for unverified submissions",
+        path="/ops/submissions?state=quarantined",
+        level=1 if share < MEMORY_RESERVE_SHARE else 2,
+    )
 
 
 def _why_paused(reason: str) -> str:

@@ -33,6 +33,7 @@ from worker.contract import WORKING
 from worker.drift import drift
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
+from worker.ledger.storage import find_storage_use
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
@@ -72,6 +73,7 @@ def gather(
         advice=pause.advice if pause else None,
         workers=status.workers(now),
         silent=silent,
+        storage=find_storage_use(ledger.redis),
         missing_names=sum(each.needed for each in report.findings) if report else 0,
     )
 

@@ -43,7 +43,7 @@ def accept_in_any_state(client: redis_py.Redis, now: float, packed: list[bytes])
     The accepting script takes only states in which something may arrive, so its check is left out.
     """
     text = scripts.source("ledger/accept").replace("(K.moves[from] or {})[to]", "true")
-    client.eval(text, 0, now, scripts.pack({"spooled": False}), *packed)
+    client.eval(text, 0, now, scripts.pack({"spooled": False, "evicted": "%s"}), *packed)
 
 
 def one_request(*emails: str, body: bytes = b"[...]", verified: bool = False) -> list[Submission]:

@@ -29,6 +29,7 @@ def test_few_kinds_are_ours_to_answer_for() -> None:
     """Only a bug of ours, Redis and lists that are away are a 5xx; every other kind is a 4xx."""
     assert {name for name, kind in PROBLEM_KINDS.items() if kind.status >= 500} == {
         "not-stored",
+        "no-room",
         "away",
         "loading",
         "internal",

@@ -44,7 +44,8 @@ from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger.identifiers import erasure_marks
 from worker.ledger.reader import batches
-from worker.metrics import SUBMISSIONS, Meter
+from worker.ledger.storage import StorageUse, add_storage_commands, read_storage
+from worker.metrics import EVICTED_SERIES, SUBMISSIONS, Meter
 from worker.queue.rq_queue import enqueue
 from worker.store import keys, scripts
 
@@ -57,6 +58,9 @@ MAX_BATCH_GROUPS = 200
 MAX_WAITING_GROUPS = 5_000
 
 REPLICAS_MILLISECONDS = 400
+# How often to look how full Redis is.
+STORAGE_SECONDS = 2.0
+
 STOP_TIMEOUT_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
 
@@ -105,7 +109,8 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[None]]) -> None:
 class Acceptor:
     """Takes the submissions of one service process.
 
-    `connection` must not retry, and must give up quickly.
+    `connection` must not retry, and must give up quickly. Strangers may store `unverified_max`
+    bytes; None: as much as there is room for. `storage` is how full Redis was two seconds ago.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class Acceptor:
         spool: Spool | None = None,
         meter: Meter | None = None,
         wait_replicas: int = 0,
+        unverified_max: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis = connection
@@ -125,6 +131,8 @@ class Acceptor:
         self.spool = spool
         self._meter = meter or Meter()
         self._wait_replicas = wait_replicas
+        self._unverified_max = unverified_max
+        self.storage = StorageUse(unverified_max=unverified_max)
         self._clock = clock
         self._inbox: asyncio.Queue[WaitingGroup] = asyncio.Queue(maxsize=MAX_WAITING_GROUPS)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -135,6 +143,7 @@ class Acceptor:
         self._tasks = [
             asyncio.create_task(self._run(), name="acceptor"),
             asyncio.create_task(self._run_breaker(), name="breaker"),
+            asyncio.create_task(self._watch_storage(), name="storage"),
         ]
         if self.spool is not None:
             self._tasks.append(asyncio.create_task(self._drain_loop(self.spool), name="spool"))
@@ -218,6 +227,35 @@ class Acceptor:
                 log.error("the breaker's probe failed", error=type(error).__name__)
                 await asyncio.sleep(PROBE_SECONDS)
 
+    async def _watch_storage(self) -> None:
+        while True:
+            if self.breaker.closed:
+                try:
+                    await self._look_at_storage()
+                except (redis.RedisError, OSError):
+                    pass  # whoever stores next notices
+                except Exception as error:
+                    log.error("the storage cannot be watched", error=type(error).__name__)
+            await asyncio.sleep(STORAGE_SECONDS)
+
+    async def _look_at_storage(self) -> None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            add_storage_commands(pipe)
+            before, self.storage = (
+                self.storage,
+                read_storage(await pipe.execute(raise_on_error=False)),
+            )
+        if self._unverified_max not in (None, self.storage.unverified_max):
+            await self._redis.hset(keys.UNVERIFIED, "max", self._unverified_max)
+        if self.storage.is_low and not before.is_low:
+            log.warning(
+                "storage runs low",
+                unverified_bytes=self.storage.unverified_bytes,
+                unverified_max=self.storage.unverified_max,
+                memory_bytes=self.storage.memory_bytes,
+                memory_max=self.storage.memory_max,
+            )
+
     async def _drain_loop(self, spool: Spool) -> None:
         """Hands spooled submissions over to Redis, oldest first; adopts files of dead processes.
 
@@ -277,7 +315,14 @@ class Acceptor:
                 if spooled:
                     erased, submissions = await self._without_erased(pipe, submissions)
                 pipe.multi()  # type: ignore[no-untyped-call]
-                scripts.add_accept(pipe, [each.packed for each in submissions], spooled=spooled)
+                scripts.add_accept(
+                    pipe,
+                    [each.packed for each in submissions],
+                    spooled=spooled,
+                    unverified_max=self._unverified_max,
+                    memory_low=self.storage.memory_is_low,
+                    evicted=EVICTED_SERIES,
+                )
                 for (submission, _), duplicate in zip(submissions, are_duplicates, strict=True):
                     backfill = submission.precedence is Precedence.BACKFILL
                     if submission.state is State.QUEUED and not duplicate and not backfill:
@@ -296,8 +341,9 @@ class Acceptor:
                 State(state.decode() or State.QUEUED),
                 duplicate=bool(duplicate),
                 conflict=bool(conflict),
+                no_room=bool(no_room),
             )
-            for raw_id, state, duplicate, conflict in replies
+            for raw_id, state, duplicate, conflict, no_room in replies
         ]
 
     async def _find_duplicates(self, submissions: Sequence[EncodedSubmission]) -> list[bool]:

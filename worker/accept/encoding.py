@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,8 @@ from worker.store import keys, scripts
 
 # What is left of a request whose bytes were dropped.
 EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
+
+COUNTED_FIELDS = ("raw", "lead", "cause", "why", "fetch")
 
 
 class EncodedSubmission(NamedTuple):
@@ -33,18 +36,35 @@ def encode_submissions(
     it has been dropped (`EMPTY_RAW`), because it holds somebody who was erased.
     """
     packed_raws: set[str] = set()
-    encoded = []
+    all_args = []
     for submission in submissions:
         first = submission.raw_of
         has_raw = first is None or (first not in packed_raws and submission.raw != EMPTY_RAW)
-        encoded.append(_encode(submission, cipher, with_raw=has_raw))
+        all_args.append((submission, _arguments(submission, cipher, with_raw=has_raw)))
         if first is not None and has_raw:
             packed_raws.add(first)
-    return encoded
+    _add_room(all_args)
+    return [EncodedSubmission(submission, scripts.pack(args)) for submission, args in all_args]
 
 
-def _encode(submission: Submission, cipher: Cipher, *, with_raw: bool) -> EncodedSubmission:
+def _add_room(all_args: Sequence[tuple[Submission, dict[str, Any]]]) -> None:
+    """Adds the bytes that strangers' submissions take: each one, and its whole request.
 
+    A raw body that several share counts with none of them but with the request.
+    """
+    requests: Counter[str] = Counter()
+    for submission, args in all_args:
+        if not submission.verified:
+            size = sum(len(args.get(name) or "") for name in COUNTED_FIELDS)
+            shared = len(args.get("raw", "")) if submission.raw_of else 0
+            args["bytes"] = scripts.RECORD_BYTES + size - shared
+            requests[submission.raw_of or submission.id] += scripts.RECORD_BYTES + size
+    for submission, args in all_args:
+        if not submission.verified:
+            args["room"] = requests[submission.raw_of or submission.id]
+
+
+def _arguments(submission: Submission, cipher: Cipher, *, with_raw: bool) -> dict[str, Any]:
     def counted_as(outcome: str) -> str:
         return series(SUBMISSIONS, source=submission.source, outcome=outcome)
 
@@ -78,7 +98,7 @@ def _encode(submission: Submission, cipher: Cipher, *, with_raw: bool) -> Encode
         args["fingerprint"] = duplicate.fingerprint
         if duplicate.window is not None:
             args["window"] = int(duplicate.window * 1000)
-    return EncodedSubmission(submission, scripts.pack(args))
+    return args
 
 
 def duplicate_key_name(submission: Submission) -> str:

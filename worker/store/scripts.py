@@ -18,7 +18,7 @@ import msgspec
 import redis
 from redis.exceptions import NoScriptError
 
-from worker.contract import ARRIVALS, MOVES, VERSION, Precedence, State
+from worker.contract import ARRIVALS, MOVES, RECEIPT_RANK, STATES, VERSION, Precedence, State
 from worker.store import keys
 from worker.store.connection import call_redis
 
@@ -52,10 +52,21 @@ MAX_CHANGES = 100_000
 MAX_AUDIT_ENTRIES = 100_000
 MAX_AUDIT_TEXT_BYTES = 500
 
+# What a record takes of Redis's memory besides its content, as an erased one does.
+RECORD_BYTES = 1_536
+
+# The most submissions that are evicted to make room for one request.
+MAX_EVICTIONS = 500
+
+# Between the ranks in the order of eviction: more than any time in Unix seconds.
+EVICTION_RANK_STEP = 10**11
+
 _CONSTANTS: dict[str, object] = {
     "submission": keys.submission(""),
     "raw": keys.RAW,
     "state": keys.state(""),
+    "unverified": keys.UNVERIFIED,
+    "evictable": keys.EVICTABLE,
     "due": keys.DUE,
     "newer": keys.NEWER,
     "leases": keys.LEASES,
@@ -86,6 +97,15 @@ _CONSTANTS: dict[str, object] = {
     "max_changes": MAX_CHANGES,
     "max_audit_entries": MAX_AUDIT_ENTRIES,
     "max_audit_text_bytes": MAX_AUDIT_TEXT_BYTES,
+    "record_bytes": RECORD_BYTES,
+    "max_evictions": MAX_EVICTIONS,
+    "eviction_rank_step": EVICTION_RANK_STEP,
+    "receipt_rank": RECEIPT_RANK,
+    "eviction_ranks": {
+        state.value: facts.eviction_rank
+        for state, facts in STATES.items()
+        if facts.eviction_rank is not None
+    },
     "moves": {
         "": {state.value: True for state in sorted(ARRIVALS)},
         **{
@@ -196,9 +216,9 @@ class Scripts:
         return "" if self._clock is None else self._clock()
 
 
-def add_accept(pipe: Any, submissions: Iterable[bytes], *, spooled: bool) -> None:
+def add_accept(pipe: Any, submissions: Iterable[bytes], **args: Any) -> None:
     """Adds the accepting script to a transaction; `submissions` are packed by `pack` beforehand.
 
-    `pipe` may be asynchronous. The script uses Redis's clock.
+    `args` are those of the batch. `pipe` may be asynchronous. The script uses Redis's clock.
     """
-    pipe.eval(source("ledger/accept"), 0, "", pack({"spooled": spooled}), *submissions)
+    pipe.eval(source("ledger/accept"), 0, "", pack(args), *submissions)
