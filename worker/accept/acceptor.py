@@ -214,7 +214,7 @@ class Acceptor:
         except (SpoolFull, SpoolBroken) as error:
             raise StoreUnavailable(str(error)) from error
         for submission, receipt in zip(submissions, receipts, strict=True):
-            if not receipt.duplicate and not receipt.conflict:
+            if not (receipt.duplicate or receipt.conflict or receipt.no_room):
                 self._meter.count(SUBMISSIONS, source=submission.source, outcome="spooled")
         return receipts
 
@@ -231,22 +231,20 @@ class Acceptor:
         while True:
             if self.breaker.closed:
                 try:
-                    await self._look_at_storage()
-                except (redis.RedisError, OSError):
-                    pass  # whoever stores next notices
+                    await self.look_at_storage()
                 except Exception as error:
                     log.error("the storage cannot be watched", error=type(error).__name__)
             await asyncio.sleep(STORAGE_SECONDS)
 
-    async def _look_at_storage(self) -> None:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            add_storage_commands(pipe)
-            before, self.storage = (
-                self.storage,
-                read_storage(await pipe.execute(raise_on_error=False)),
-            )
-        if self._unverified_max not in (None, self.storage.unverified_max):
-            await self._redis.hset(keys.UNVERIFIED, "max", self._unverified_max)
+    async def look_at_storage(self) -> None:
+        """Brings `storage` up to date, if Redis answers; else whoever stores next notices."""
+        before = self.storage
+        with suppress(redis.RedisError, OSError):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                add_storage_commands(pipe)
+                self.storage = read_storage(await pipe.execute(raise_on_error=False))
+            if self._unverified_max not in (None, self.storage.unverified_max):
+                await self._redis.hset(keys.UNVERIFIED, "max", self._unverified_max)
         if self.storage.is_low and not before.is_low:
             log.warning(
                 "storage runs low",

@@ -36,6 +36,10 @@ log = structlog.get_logger("leadline.spool")
 SPOOL_FOLDER = "spool"
 
 
+# The rest is for verified submissions: they have room whatever strangers post.
+STRANGERS_SHARE = 0.5
+
+
 class SpoolFull(LeadlineError):
     """The spool has reached its size limit."""
 
@@ -66,15 +70,30 @@ class Spool:
     def put(self, submissions: Sequence[Submission], now: float) -> list[Receipt]:
         """Stores new submissions in one transaction; returns a receipt for each one given.
 
-        Raises `SpoolFull` or `SpoolBroken`: then nothing is stored.
+        Strangers get no more room once `STRANGERS_SHARE` of the spool is used. Raises `SpoolFull`
+        or `SpoolBroken`: then nothing is stored.
         """
         with self._mutex:
             file = self._own_file()
             rows = [self._encode_row(submission, now) for submission in submissions]
-            if file.bytes + sum(len(row.body) for row in rows) > self._max_bytes:
+            no_room = self._find_without_room(file, submissions, rows)
+            fitting = [
+                (submission, row)
+                for submission, row in zip(submissions, rows, strict=True)
+                if submission.id not in no_room
+            ]
+            if file.bytes + sum(len(row.body) for _, row in fitting) > self._max_bytes:
                 raise SpoolFull("the local spool is full")
             try:
-                return file.put(submissions, rows, now)
+                receipts = iter(
+                    file.put([each for each, _ in fitting], [row for _, row in fitting], now)
+                )
+                return [
+                    Receipt(each.id, each.state, duplicate=False, no_room=True)
+                    if each.id in no_room
+                    else next(receipts)
+                    for each in submissions
+                ]
             except (sqlite3.Error, OSError) as error:
                 # After a failed sync nobody knows what the kernel dropped: write no more rows here.
                 self._file = None
@@ -178,6 +197,24 @@ class Spool:
                     f"the local spool cannot be opened: {type(error).__name__}"
                 ) from error
         return self._file
+
+    def _find_without_room(
+        self, file: SpoolFile, submissions: Sequence[Submission], rows: Sequence[Row]
+    ) -> set[str]:
+        """The ids of strangers' submissions that do not fit; all events of a request, or none."""
+        requests: dict[str, list[tuple[str, int]]] = {}
+        for submission, row in zip(submissions, rows, strict=True):
+            if not submission.verified:
+                request = requests.setdefault(submission.raw_of or submission.id, [])
+                request.append((submission.id, len(row.body)))
+        room, without_room = self._max_bytes * STRANGERS_SHARE - file.bytes, set[str]()
+        for events in requests.values():
+            size = sum(size for _, size in events)
+            if size > room:
+                without_room |= {submission_id for submission_id, _ in events}
+            else:
+                room -= size
+        return without_room
 
     def _files(self) -> list[SpoolFile]:
         return [*self._adopted, *([self._file] if self._file else [])]
