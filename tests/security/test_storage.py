@@ -14,7 +14,9 @@ from msgspec import structs
 
 from service.app import create_app
 from service.context import build
-from service.overview import read_overview
+from service.ops.console.status_bar import build_status_bar
+from service.ops.search_index import Freshness
+from service.overview import NOTHING_KNOWN, Storage, read_overview
 from tests.polling import eventually
 from tests.redis.store import one_request, submission
 from worker.accept.acceptor import Acceptor
@@ -30,6 +32,7 @@ from worker.store import keys
 
 Client = Callable[[], AbstractAsyncContextManager[Any]]
 
+READY = Freshness(True, 1, 1, None, False)
 KIB = 1024
 MIB = 1024 * KIB
 BODY = b"x" * (256 * KIB)
@@ -208,6 +211,35 @@ def test_nothing_counts_any_more_once_everything_is_erased(
     ledger.erase([each.id for each in (*batch, single, spam)], "kim", "test")
     assert find_storage_use(redis).unverified_bytes == 0
     assert not redis.exists(keys.EVICTABLE)
+
+
+def test_records_of_before_count_for_nobody(
+    aredis: Client, redis: redis_py.Redis, ledger: Ledger
+) -> None:
+    """What an earlier release stored is read, never evicted, and nothing is given back for it."""
+    old = stranger()
+    accept(aredis, redis, [[old]], 100 * MIB)
+    redis.hdel(keys.submission(old.id), "verified", "unverified_bytes")
+    redis.delete(keys.UNVERIFIED, keys.EVICTABLE)
+    accept(aredis, redis, [[stranger()] for _ in range(3)], MIB // 2)
+    record = ledger.get(old.id)
+    assert record is not None
+    assert (record.raw, record.lead, record.verified) == (old.raw, old.lead, False)
+    before = find_storage_use(redis).unverified_bytes
+    assert ledger.erase([old.id], "kim", "test") == 1
+    assert find_storage_use(redis).unverified_bytes == before
+
+
+def test_the_console_says_what_was_evicted_and_refused() -> None:
+    """A line with the figures, as soon as the storage is degraded and not before."""
+    storage = Storage(90 * MIB, 100 * MIB, 12, "2026-01-02T03:04:05Z", 1, "2026-01-02T03:05:00Z")
+    overview = structs.replace(NOTHING_KNOWN, workers=1, degraded=["storage"], storage=storage)
+    texts = [banner.text for banner in build_status_bar(overview, None, None, READY).banners]
+    assert len(texts) == 1
+    for part in ("90.0 MiB of 100.0 MiB", "12 quarantined ones were", "1 request was refused"):
+        assert part in texts[0]
+    calm = structs.replace(overview, degraded=[])
+    assert not build_status_bar(calm, None, None, READY).banners
 
 
 def test_a_total_that_has_drifted_is_counted_anew(
