@@ -61,8 +61,7 @@ class Health:
                 "redis": await writable(self.context.aredis),
                 "spool": await self._spool_usable(),
             }
-            if parts["redis"]:
-                await self.context.acceptor.look_at_storage()
+            await self.context.acceptor.look_at_storage()
             degraded = [name for name, works in parts.items() if not works]
             if self.context.acceptor.storage.is_low:
                 degraded.append("storage")

@@ -63,10 +63,10 @@ def test_without_redis_and_spool_it_is_not_ready(lonely: World, tmp_path: Path) 
 
 
 def test_a_redis_that_takes_no_writes_is_degraded(world: World, redis: redis_py.Redis) -> None:
-    """A full Redis answers PING and stores nothing, so it does not count as there."""
+    """A full Redis answers PING and stores nothing, so it does not count as there; why is said."""
     redis.config_set("maxmemory", "1")
     try:
-        assert world.client.get("/readyz").json()["degraded"] == ["redis"]
+        assert world.client.get("/readyz").json()["degraded"] == ["redis", "storage"]
     finally:
         redis.config_set("maxmemory", "0")
 
