@@ -12,7 +12,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal -q --durations 10 --durations-min 1
 
-.PHONY: help install demo test test-busy proxies corpus tools chaos crash-scan lost-answers outage allowance bench fuzz sbom audit pictures lock clean
+.PHONY: help install demo test test-busy proxies corpus tools chaos crash-scan lost-answers outage flood allowance bench fuzz sbom audit pictures lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ lost-answers: tools ## One create in five committed with its answer lost, 5,000 
 
 outage: tools ## Ten minutes without Redis at 50 posts/s; fails on an answer that is no 2xx, p99 over 100 ms, anything lost or doubled
 	@$(BIN)/python -m tests.bench.outage --seconds 600
+
+flood: tools ## 10,000 spam posts of 256 KiB; fails if Redis passes its bound, a partner is refused or lost, or nobody is told in time
+	@$(BIN)/python -m tests.bench.flood --posts 10000
 
 allowance: tools ## Ten minutes of eight workers on one small window; fails beyond the plan or below 95 %
 	@$(BIN)/python -m tests.bench.allowance --seconds 600 --processes 8

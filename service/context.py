@@ -84,6 +84,7 @@ def build(settings: Settings, env: Mapping[str, str] | None = None) -> ServiceCo
         journal=Journal(spool, settings.journal),
         meter=meter,
         wait_replicas=settings.wait_replicas,
+        unverified_max=settings.unverified_max,
     )
     return ServiceContext(
         settings=settings,

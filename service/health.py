@@ -63,11 +63,13 @@ class Health:
                 "redis": await writable(self.context.aredis),
                 "spool": await self._spool_usable(),
             }
+            await self.context.acceptor.look_at_storage()
             promise = self.context.promise
-            self._readiness = Readiness(
-                any(parts.values()) and promise.refusal is None,
-                [*(name for name, works in parts.items() if not works), *promise.names],
-            )
+            degraded = [*(name for name, works in parts.items() if not works), *promise.names]
+            if self.context.acceptor.storage.is_low:
+                degraded.append("storage")
+            is_ready = any(parts.values()) and promise.refusal is None
+            self._readiness = Readiness(is_ready, degraded)
             self._checked_at = self._monotonic()
         return self._readiness
 
@@ -103,9 +105,10 @@ class Health:
     async def _scrape(self) -> tuple[Mapping[bytes, bytes], Gauges]:
         async with self.context.aredis.pipeline(transaction=True) as pipe:
             add_status_commands(pipe, self.context.ledger.account)
+            pipe.hget(keys.UNVERIFIED, "bytes")
             pipe.hgetall(keys.METRICS)
             pipe.hgetall(keys.UNSAFE)
-            *replies, counters, unsafe = await pipe.execute()
+            *replies, unverified, counters, unsafe = await pipe.execute()
         status, now = read_status(replies), self.context.clock()
         return counters, Gauges(
             redis_up=True,
@@ -117,6 +120,8 @@ class Health:
             account_lacks=_count_findings(status.drift),
             paused=_paused_reasons(status.pauses(now)),
             unsafe={breach.what: True for breach in read_recorded(unsafe, now)},
+            unverified_bytes=max(0, int(unverified or 0)),
+            unverified_max=self.context.settings.unverified_max,
         )
 
 

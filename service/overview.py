@@ -16,6 +16,7 @@ from worker.causes import cause_id
 from worker.contract import ACTIONABLE, WORKING, Cause
 from worker.ledger import Ledger, Pause
 from worker.ledger.audit import ignored_causes
+from worker.ledger.storage import StorageUse, find_storage_use
 from worker.store import keys
 from worker.store.connection import call_redis
 from worker.units import format_iso
@@ -64,15 +65,31 @@ class CauseCount(Struct, frozen=True):
     oldest_at: float
 
 
+class Storage(Struct, frozen=True):
+    """What submissions without a proof of origin take, and may take, of Redis, in bytes.
+
+    `evicted` counts those that were removed to make room for newer ones, `refused` requests that
+    were answered with 503, with the times of the last.
+    """
+
+    unverified_bytes: int = 0
+    unverified_max: int | None = None
+    evicted: int = 0
+    evicted_at: str | None = None
+    refused: int = 0
+    refused_at: str | None = None
+
+
 class Overview(Struct, frozen=True):
     """`causes` counts those that nobody chose to ignore.
 
     `degraded` names what does not work as it should: `redis` (then all else is as it was at
     `as_of`, empty where it was never known), `workers` (none is seen), `pipedrive` (its answers
     stopped the deliveries), `spool` (submissions of this machine wait there for Redis),
-    `newer-records` (submissions wait for a worker of a newer release), and what breaks the promise
-    of a 2xx, by the names of `worker.accept.promise`. `held_back` says what the bounds of each
-    source held back in the last hour, by the bound's setting.
+    `newer-records` (submissions wait for a worker of a newer release), `storage` (four fifths of
+    the room for unverified submissions, or of Redis's memory, are used), and what breaks the
+    promise of a 2xx, by the names of `worker.accept.promise`. `held_back` says what the bounds of
+    each source held back in the last hour, by the bound's setting.
     """
 
     states: dict[str, int]
@@ -86,6 +103,7 @@ class Overview(Struct, frozen=True):
     duplicates: int
     as_of: str
     held_back: dict[str, dict[str, int]] = {}
+    storage: Storage = Storage()
 
 
 NOTHING_KNOWN = Overview({}, {}, 0, None, [], Tokens(None, None), 0, 0, 0, "")
@@ -100,13 +118,14 @@ def read_overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = N
     workers, spool = status.workers(now), count_spooled(data_dir / SPOOL_FOLDER)
     tokens = None if status.tokens_left is None else int(status.tokens_left)
     oldest = status.oldest_seconds(now, AGEING)
+    storage = find_storage_use(ledger.redis)
     return Overview(
         states={state.value: count for state, count in status.stored.items()},
         oldest_seconds={state.value: int(seconds) for state, seconds in oldest.items()},
         causes=_count_open_causes(ledger) if open_causes is None else open_causes,
         paused=describe_pause(pause),
         degraded=[
-            *_name_degraded(workers, pause, spool, status.newer),
+            *_name_degraded(workers, pause, spool, status.newer, storage),
             *(breach.what for breach in read_breaches(ledger, now) if not breach.advice),
         ],
         tokens=Tokens(tokens, tokens // LEAD_TOKENS if tokens is not None else None),
@@ -119,6 +138,14 @@ def read_overview(ledger: Ledger, data_dir: Path, *, open_causes: int | None = N
             for source, counts in read_bounds(ledger.redis, now).items()
             if counts.held_back
         },
+        storage=Storage(
+            storage.unverified_bytes,
+            storage.unverified_max,
+            storage.evicted,
+            format_iso(storage.evicted_at),
+            storage.refused,
+            format_iso(storage.refused_at),
+        ),
     )
 
 
@@ -151,12 +178,15 @@ def overview_while_away(last: Overview | None, data_dir: Path) -> Overview:
     return msgspec.structs.replace(last, degraded=degraded, spool=spool)
 
 
-def _name_degraded(workers: int, pause: Pause | None, spool: int, newer: int) -> list[str]:
+def _name_degraded(
+    workers: int, pause: Pause | None, spool: int, newer: int, storage: StorageUse
+) -> list[str]:
     parts = {
         "workers": not workers,
         "pipedrive": pause is not None and pause.until is not None,
         "spool": bool(spool),
         "newer-records": bool(newer),
+        "storage": storage.is_low,
     }
     return [name for name, degraded in parts.items() if degraded]
 

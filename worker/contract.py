@@ -55,6 +55,8 @@ class StateFacts(NamedTuple):
     `actions` are what a person may do. `arrives`: the intake may record a submission in this state.
     `counted`: such arrivals are also counted under the state's name, not only as accepted.
     `reported_as` is the state that the sender's response names; None means the state itself.
+    `eviction_rank`: what strangers sent makes room for newer, the lowest rank and the oldest first;
+    None: never.
     """
 
     label: str
@@ -66,7 +68,11 @@ class StateFacts(NamedTuple):
     counted: bool = False
     reported_as: State | None = None
     retention: Retention | None = None
+    eviction_rank: int | None = None
 
+
+# Submissions of lower ranks are evicted whole; from this one on their receipts are kept.
+RECEIPT_RANK = 2
 
 STATES: dict[State, StateFacts] = {
     State.QUEUED: StateFacts(
@@ -95,6 +101,7 @@ STATES: dict[State, StateFacts] = {
         "good",
         frozenset({State.ERASED}),
         retention=Retention("delivered", "30d"),
+        eviction_rank=RECEIPT_RANK,
     ),
     State.DEAD: StateFacts(
         "Needs you",
@@ -114,6 +121,7 @@ STATES: dict[State, StateFacts] = {
         counted=True,
         reported_as=State.QUEUED,
         retention=Retention("quarantine", "14d"),
+        eviction_rank=0,
     ),
     State.IGNORED: StateFacts(
         "Ignored",
@@ -122,6 +130,7 @@ STATES: dict[State, StateFacts] = {
         arrives=True,
         counted=True,
         retention=Retention("ignored", "7d"),
+        eviction_rank=1,
     ),
     # A discard can only be undone: the submission returns to the state it came from.
     State.DISCARDED: StateFacts(
@@ -130,6 +139,7 @@ STATES: dict[State, StateFacts] = {
         frozenset({State.ERASED, State.DEAD, State.QUARANTINED}),
         actions=frozenset({"undo"}),
         retention=Retention("discarded", "ignored"),
+        eviction_rank=1,
     ),
     State.ERASED: StateFacts("Erased", "plain", frozenset()),
 }
@@ -246,6 +256,10 @@ class Raw(Struct, frozen=True, omit_defaults=True):
     body: bytes
 
 
+# What is left of a request whose bytes were dropped.
+EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
+
+
 class DuplicateKey(Struct, frozen=True):
     """The key by which two events of one source count as the same.
 
@@ -282,7 +296,8 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     `fetch` is set for an event that contains only ids: it is what `worker.delivery.fetch` needs to
     read the record, and holds nothing personal. `verified`: its source demands a proof of origin,
     and the request gave it; anybody may have sent the others. `leads_per_hour` is how many of the
-    source flow in an hour; those beyond wait in quarantine. None for no limit.
+    source flow in an hour; those beyond wait in quarantine. None for no limit. `raw_of` is the id
+    of the first event of a request with several: they share one raw body. None for a single event.
     """
 
     id: str
@@ -298,6 +313,7 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     precedence: Precedence = Precedence.WEBHOOK
     verified: bool = False
     leads_per_hour: int | None = None
+    raw_of: str | None = None
 
 
 # Why a submission beyond its source's `leads_per_hour` is in quarantine.
@@ -308,13 +324,15 @@ class Receipt(Struct, frozen=True):
     """The ledger's receipt for a submission.
 
     For a duplicate, `id` and `state` are those of the first submission. `conflict`: the
-    Idempotency-Key was used before with another body, and nothing was stored.
+    Idempotency-Key was used before with another body, and nothing was stored. `no_room`: what
+    strangers may store is used up, and nothing was stored.
     """
 
     id: str
     state: State
     duplicate: bool
     conflict: bool = False
+    no_room: bool = False
 
 
 class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -24,6 +24,7 @@ from worker.ledger.attribution_rows import AttributionRows
 from worker.ledger.bulk import BulkActions
 from worker.ledger.contact_cache import ContactCache
 from worker.ledger.rollback import FOLDER, RollbackDetector
+from worker.ledger.storage import UnverifiedRecount
 from worker.metrics import Meter
 from worker.pipedrive.lead_outcomes import OutcomeReader
 from worker.queue.leases import Leases
@@ -113,7 +114,13 @@ def build_slots(
             periodic_tasks,
             DuplicateChecks(store, ledger, clients.new_client()).tick,
             DriftGuard(store, mappings, clients.metadata, ledger.now).tick,
-            RetentionSweep(ledger, settings.retention, before_erasing=rows.add).tick,
+            RetentionSweep(
+                ledger,
+                settings.retention,
+                before_erasing=rows.add,
+                unverified_max=settings.unverified_max,
+            ).tick,
+            UnverifiedRecount(store, ledger.now).tick,
             OutcomeReader(
                 store,
                 clients.new_client(),

@@ -31,6 +31,7 @@ PIPEDRIVE_REQUESTS = "leadline_pipedrive_requests_total"
 PIPEDRIVE_TOKENS = "leadline_pipedrive_tokens_total"
 UNSTORED = "leadline_unstored_total"
 LIMITED = "leadline_limited_total"
+EVICTED = "leadline_evicted_total"
 INTAKE_SECONDS = "leadline_intake_seconds"
 DELIVERY_SECONDS = "leadline_delivery_seconds"
 
@@ -64,6 +65,7 @@ HELP = {
         " are those of one request."
     ),
     UNSTORED: "Submissions answered with 503 because nothing could store them.",
+    EVICTED: "Submissions of strangers removed to make room for newer ones.",
     INTAKE_SECONDS: "Time from receiving a request's headers to sending the response.",
     DELIVERY_SECONDS: "Time from receiving a submission to delivering it.",
 }
@@ -105,6 +107,10 @@ def parse_series(text: str) -> tuple[str, dict[str, str]] | None:
 
 def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+# The text of the series of one source, for a script that puts its name in.
+EVICTED_SERIES = series(EVICTED, source="%s")
 
 
 class Meter:
@@ -197,6 +203,9 @@ class Gauges:
     paused: Mapping[str, bool] = field(default_factory=dict)
     # Whether something breaks the promise of a 2xx, by its name.
     unsafe: Mapping[str, bool] = field(default_factory=dict)
+    # Bytes that strangers have stored, and may store.
+    unverified_bytes: int | None = None
+    unverified_max: int | None = None
 
 
 def expose(
@@ -232,6 +241,7 @@ def _expected_series(sources: Iterable[str]) -> Iterator[str]:
         yield series(UNSTORED, source=source)
         for bound in BOUNDS:
             yield series(LIMITED, source=source, bound=bound)
+        yield series(EVICTED, source=source)
         for outcome in OUTCOMES:
             yield series(SUBMISSIONS, source=source, outcome=outcome)
         for result in RESULTS:
@@ -319,6 +329,12 @@ def _gauge_families(gauges: Gauges) -> list[Metric]:
                 gauges.workers,
             )
         )
+    for name, text, size in (
+        ("leadline_unverified_bytes", "What unverified submissions take.", gauges.unverified_bytes),
+        ("leadline_unverified_max_bytes", "What they may take.", gauges.unverified_max),
+    ):
+        if size is not None:
+            families.append(_single(name, text, size))
     if gauges.paused:
         text = "1 while deliveries are stopped for this reason; `operator` is a person's pause."
         families.append(_flags("leadline_paused", text, "reason", gauges.paused))

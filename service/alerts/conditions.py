@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from worker.accept.promise import Breach
 from worker.fate import ACTIONABLE_REASONS, REASONS
+from worker.ledger.storage import MEMORY_RESERVE_SHARE, StorageUse
 
 # With this many dead letters a cause is an alert of its own, sent again at each doubling.
 MIN_GROWING_CAUSE = 10
@@ -33,7 +34,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     `hourly` maps each source that verifies nobody to the part of its `leads_per_hour` that the last
     hour has used; above 1, leads wait in quarantine.
     `missing_names` counts names of the source file that the Pipedrive account lacks. `unsafe` is
-    what breaks the promise of a 2xx.
+    what breaks the promise of a 2xx, `storage` how full Redis is.
     """
 
     dead: Mapping[str, DeadCause]
@@ -44,6 +45,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     silent: Mapping[str, float]
     missing_names: int
     unsafe: Sequence[Breach] = ()
+    storage: StorageUse = StorageUse()
     advice: str | None = None
     hourly: Mapping[str, float] = {}
 
@@ -148,6 +150,27 @@ def shared_conditions(facts: Facts) -> Iterator[Condition]:
             after=60.0,
             calm=0.0,
         )
+    if facts.storage.is_low:
+        yield _storage_condition(facts.storage)
+
+
+def _storage_condition(storage: StorageUse) -> Condition:
+    """Sent at 80 %, and again once submissions may be refused."""
+    if storage.memory_share > storage.unverified_share:
+        share, of, advice = storage.memory_share, "Redis's memory", "raise `maxmemory`"
+    else:
+        share, of = storage.unverified_share, "the room for unverified submissions"
+        advice = "look through the quarantine, or raise LEADLINE_UNVERIFIED_MAX"
+    return Condition(
+        key="storage",
+        text=(
+            f"{min(100, int(share * 100))} % of {of} is used; when it is full, what is oldest in"
+            f" quarantine goes and unverified submissions may be refused: {advice}"
+        ),
+        recovered="there is room again for unverified submissions",
+        path="/ops/submissions?state=quarantined",
+        level=1 if share < MEMORY_RESERVE_SHARE else 2,
+    )
 
 
 def _unsafe_conditions(breaches: Iterable[Breach]) -> Iterator[Condition]:

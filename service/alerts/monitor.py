@@ -35,6 +35,7 @@ from worker.contract import WORKING
 from worker.drift import drift
 from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
+from worker.ledger.storage import find_storage_use
 from worker.metrics import SUBMISSIONS, parse_series
 from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
@@ -77,6 +78,7 @@ def gather(
         workers=status.workers(now),
         silent=silent,
         unsafe=read_breaches(ledger, now),
+        storage=find_storage_use(ledger.redis),
         missing_names=sum(each.needed for each in report.findings) if report else 0,
         hourly={
             source: (counts.leads + counts.held_back.get("leads_per_hour", 0)) / bounds[source]

@@ -40,6 +40,8 @@ MAX_INLINE_BODY_BYTES = 32 * 1024
 RETRY_AFTER_SECONDS = 5
 # What makes Redis unsafe takes a person to mend, and is looked at every minute.
 UNSAFE_RETRY_SECONDS = 60
+# Workers make room about twice a minute.
+NO_ROOM_RETRY_AFTER_SECONDS = 60
 # The outcome to log for each state in which a submission is accepted.
 OUTCOMES = {state: state.value for state in ARRIVALS} | {State.QUEUED: "accepted"}
 
@@ -199,6 +201,8 @@ class IntakeEndpoint:
             raise HttpProblem(
                 "not-stored", headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
             ) from None
+        if any(receipt.no_room for receipt in receipts):
+            raise HttpProblem("no-room", headers={"Retry-After": str(NO_ROOM_RETRY_AFTER_SECONDS)})
         if any(receipt.conflict for receipt in receipts):
             raise HttpProblem("key-reused")
         return receipts

@@ -134,9 +134,11 @@ def build_submissions(
 
     `raw` is the request without its secrets, `key` the Idempotency-Key, `now` Unix seconds.
     """
+    events = events_of(result)
+    ids = [new_id() for _ in events]
     return [
         Submission(
-            id=new_id(),
+            id=submission_id,
             source=source.name,
             state=STATES.get(event.outcome, State.QUEUED),
             received_at=now,
@@ -150,8 +152,9 @@ def build_submissions(
             # What fails its source's check never comes this far.
             verified=demands_proof(source),
             leads_per_hour=hourly_bound(source),
+            raw_of=ids[0] if len(events) > 1 else None,
         )
-        for index, event in enumerate(events_of(result))
+        for index, (submission_id, event) in enumerate(zip(ids, events, strict=True))
     ]
 
 

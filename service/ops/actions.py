@@ -223,7 +223,7 @@ class Actions:
             raise Overtaken(submission_id, record.state, action)
         if not edit:
             return None, record.updated_at
-        if record.unreadable or record.raw is None:
+        if record.unreadable or not record.has_content:
             state = (
                 "encrypted under a key that LEADLINE_ENCRYPTION_KEYS does not list"
                 if record.unreadable

@@ -16,6 +16,12 @@ from service.sources.schema import Source
 from worker.contract import Lead
 from worker.ledger import Record
 
+# Why a lead has no request: several events share one, and it goes with the first person erased.
+REQUEST_ERASED = (
+    "The request is erased: it also held somebody else, who asked for that. What was read of this"
+    " event is kept."
+)
+
 # Fields that are shown.
 MAX_READINGS = 300
 
@@ -37,7 +43,7 @@ def read_stored(record: Record, source: Source | None, *, reveal: bool) -> Store
     """Reads a submission again. Its signature is not checked again, and nothing is changed."""
     raw = record.raw
     if raw is None:
-        return StoredReading(note="The request is no longer stored.")
+        return StoredReading(note=why_no_request(record))
     if source is None:
         return StoredReading(note="This source is no longer in the source file.")
     request = InboundRequest(method=raw.method, query=raw.query, headers=raw.headers, body=raw.body)
@@ -62,6 +68,13 @@ def read_stored(record: Record, source: Source | None, *, reveal: bool) -> Store
         ),
         guessed=result.guessed,
     )
+
+
+def why_no_request(record: Record) -> str:
+    """Why the request of this submission is not stored any more."""
+    if record.lead is not None:
+        return REQUEST_ERASED
+    return "The request is no longer stored."
 
 
 def _find_own_event(events: Sequence[SourceEvent], lead: Lead | None) -> SourceEvent | None:

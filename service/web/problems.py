@@ -156,6 +156,12 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         "Send it again after Retry-After; it was not stored.",
         is_default=True,
     ),
+    "no-room": ProblemKind(
+        503,
+        "There is no room for it just now",
+        "Send it again after Retry-After; it was not stored. Submissions that prove where they come"
+        " from are still accepted.",
+    ),
     "internal": ProblemKind(
         500,
         "Something is wrong on our side",

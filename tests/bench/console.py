@@ -26,7 +26,7 @@ from service.local.redis import EmbeddedRedis
 from service.ops.queries import Filter, SubmissionQueries
 from tests.redis.store import accept_in_any_state
 from worker.accept.acceptor import Acceptor
-from worker.accept.encoding import encode_submission
+from worker.accept.encoding import encode_submissions
 from worker.causes import no_contact
 from worker.contract import Cause, DuplicateKey, Lead, Raw, State, Submission, Utm
 from worker.encryption import Cipher
@@ -160,11 +160,10 @@ def seed(client: redis_py.Redis, url: str, cipher: Cipher, count: int) -> None:
     )
     for start in range(0, count, BATCH_SIZE):
         part = leads[start : start + BATCH_SIZE]
-        packed = [
-            encode_submission(build_submission(each, now, dice), acceptor._cipher).packed
-            for each in part
-        ]
-        accept_in_any_state(client, now - part[0][3], packed)
+        encoded = encode_submissions(
+            [build_submission(each, now, dice) for each in part], acceptor._cipher
+        )
+        accept_in_any_state(client, now - part[0][3], [each.packed for each in encoded])
     delivered = client.zrange(keys.state(State.DELIVERED), 0, -1)
     with client.pipeline(transaction=False) as pipe:
         for number, raw in enumerate(cast("list[bytes]", delivered)):

@@ -8,7 +8,7 @@ from ulid import ULID
 
 from service.context import ServiceContext
 from tests.redis.store import accept_in_any_state
-from worker.accept.encoding import encode_submission
+from worker.accept.encoding import encode_submissions
 from worker.contract import Cause, Lead, Raw, State, Submission
 from worker.store import keys
 
@@ -52,7 +52,7 @@ def place(
     """
     ids = []
     for each in submissions:
-        packed = encode_submission(each, context.acceptor._cipher).packed
+        [(_, packed)] = encode_submissions([each], context.acceptor._cipher)
         accept_in_any_state(context.redis, each.received_at + took, [packed])
         ids.append(each.id)
     return ids

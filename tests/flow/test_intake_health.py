@@ -69,7 +69,7 @@ def test_a_redis_that_takes_no_writes_is_degraded(world: World, redis: redis_py.
     try:
         assert world.post().status_code == 202
         ready = world.client.get("/readyz")
-        assert (ready.status_code, ready.json()["degraded"]) == (200, ["redis"])
+        assert (ready.status_code, ready.json()["degraded"]) == (200, ["redis", "storage"])
         assert world.context.acceptor.spool
         assert world.context.acceptor.spool.count == 1
     finally:

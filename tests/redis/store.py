@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import redis as redis_py
+from msgspec import structs
 from ulid import ULID
 
 from worker.contract import DuplicateKey, Lead, Precedence, Raw, State, Submission, Utm
@@ -42,4 +43,10 @@ def accept_in_any_state(client: redis_py.Redis, now: float, packed: list[bytes])
     The accepting script takes only states in which something may arrive, so its check is left out.
     """
     text = scripts.source("ledger/accept").replace("(K.moves[from] or {})[to]", "true")
-    client.eval(text, 0, now, scripts.pack({"spooled": False}), *packed)
+    client.eval(text, 0, now, scripts.pack({"spooled": False, "evicted": "%s"}), *packed)
+
+
+def one_request(*emails: str, body: bytes = b"[...]", verified: bool = False) -> list[Submission]:
+    """A request with an event for each of these addresses."""
+    events = [submission(email=email, body=body) for email in emails]
+    return [structs.replace(event, raw_of=events[0].id, verified=verified) for event in events]

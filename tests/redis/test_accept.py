@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import redis as redis_py
+from msgspec import structs
 
-from tests.redis.store import submission
+from tests.redis.store import one_request, submission
 from worker.accept.acceptor import Acceptor
-from worker.accept.encoding import encode_submission
+from worker.accept.encoding import encode_submissions
 from worker.contract import State
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
@@ -120,9 +121,7 @@ def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(
         async with accepting(aredis, redis) as acceptor:
             await acceptor.accept([first])
             for spool in (others[:1], others[1:], [third]):
-                await acceptor._store(
-                    [encode_submission(one, acceptor._cipher) for one in spool], spooled=True
-                )
+                await acceptor._store(encode_submissions(spool, acceptor._cipher), spooled=True)
 
     asyncio.run(drain())
     records = [Ledger(redis, Cipher(())).get(one.id) for one in (first, *others, third)]
@@ -198,3 +197,44 @@ def test_a_flushed_script_cache_does_no_harm(aredis: Client, redis: redis_py.Red
     redis.script_flush()
     [[receipt]] = asyncio.run(accept(aredis, redis, [submission()]))
     assert receipt.state is State.QUEUED
+
+
+# -- the raw body of a request with several events
+# --------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_events_of_one_request_store_its_body_once(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
+    """258 KB with a hundred events take about that much of Redis, and each record reads the body."""
+    body = b"x" * 258_000
+    batch = one_request(*(f"p{number}@example.com" for number in range(100)), body=body)
+    before = redis.info("memory")["used_memory_dataset"]
+    asyncio.run(accept(aredis, redis, batch))
+    assert redis.info("memory")["used_memory_dataset"] - before < 4 * len(body)
+    records = Ledger(redis, Cipher(())).find_many([one.id for one in batch])
+    assert [record and record.raw for record in records] == [one.raw for one in batch]
+
+
+def test_a_single_event_keeps_its_body_in_its_record(aredis: Client, redis: redis_py.Redis) -> None:
+    """One key less on the usual path, and as records of before look."""
+    mine = submission()
+    asyncio.run(accept(aredis, redis, [mine]))
+    assert redis.hexists(keys.submission(mine.id), "raw")
+    assert not redis.keys(keys.raw("*"))
+
+
+def test_the_body_is_stored_although_the_first_event_came_before(
+    aredis: Client, redis: redis_py.Redis
+) -> None:
+    """Where the event that brings the body is a duplicate, the next one stores it."""
+    first = submission(key="e1")
+    one, other = one_request("ada@example.com", "bob@example.com")
+    again = structs.replace(one, duplicate_key=first.duplicate_key)
+    asyncio.run(accept(aredis, redis, [first]))
+    asyncio.run(accept(aredis, redis, [again, other]))
+    ledger = Ledger(redis, Cipher(()))
+    record = ledger.get(other.id)
+    assert ledger.get(again.id) is None
+    assert record is not None
+    assert record.raw == other.raw

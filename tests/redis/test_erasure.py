@@ -16,11 +16,13 @@ import pytest
 import redis as redis_py
 from msgspec import structs
 
+from service.ops.reading import REQUEST_ERASED, why_no_request
 from tests.polling import eventually
-from tests.redis.store import submission
+from tests.redis.store import one_request, submission
 from tests.redis.test_accept import accept
 from tests.settable_clock import SettableClock
 from worker.accept.acceptor import Acceptor
+from worker.accept.encoding import encode_submissions
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Attempt, Cause, Lead, Raw, State, Submission
 from worker.encryption import Cipher
@@ -413,6 +415,63 @@ def test_what_cannot_be_looked_through_is_said(
         "LEADLINE_ENCRYPTION_KEYS" in left[2],
     ] == [True] * 3
     spool.close()
+
+
+# -- one request with several people
+# --------------------------------------------------------------------------------------------------
+
+BATCH_BODY = urlencode({"a": "ada@example.com", "b": "bob@example.com"}).encode()
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+def test_erasing_one_of_a_request_erases_its_body_for_all(
+    aredis: Client, redis: redis_py.Redis, ledger: Ledger, spooled: bool
+) -> None:
+    """The body holds everybody, so it goes; the others keep their leads, from a spool as well."""
+    ada, bob = one_request("ada@example.com", "bob@example.com", body=BATCH_BODY)
+    if spooled:
+        erase(ledger, ADA, "kim")
+        asyncio.run(hand_over(aredis, redis, [bob, ada]))
+    else:
+        asyncio.run(accept(aredis, redis, [ada, bob]))
+        assert find_submissions(ledger, ADA) == [ada.id]
+        assert erase(ledger, ADA, "kim").erased == 1
+    first, other = ledger.find_many([ada.id, bob.id])
+    assert first is not None
+    assert other is not None
+    assert (first.state, first.lead, first.raw) == (State.ERASED, None, None)
+    assert (other.state, other.lead, other.raw) == (State.QUEUED, bob.lead, None)
+    assert b"ada@example.com" not in everything(redis)
+    assert why_no_request(other) == REQUEST_ERASED
+
+
+async def hand_over(aredis: Client, redis: redis_py.Redis, items: list[Submission]) -> None:
+    async with aredis() as client:
+        acceptor = Acceptor(client, open_queue(redis), Cipher(()))
+        await acceptor._store(encode_submissions(items, Cipher(())), spooled=True)
+
+
+def test_an_event_that_nothing_was_read_from_is_erased_with_its_request(
+    aredis: Client, redis: redis_py.Redis, ledger: Ledger
+) -> None:
+    """Without a lead the event is in the body alone, so nothing of it would be left."""
+    ada, other = one_request("ada@example.com", "bob@example.com", body=BATCH_BODY)
+    asyncio.run(accept(aredis, redis, [ada, structs.replace(other, lead=None)]))
+    assert erase(ledger, ADA, "kim").erased == 2
+
+
+def test_the_body_of_a_request_goes_with_its_last_holder(
+    aredis: Client, redis: redis_py.Redis, ledger: Ledger
+) -> None:
+    """As long as one of its events is kept, the body is; then no key is left of it."""
+    ada, bob = one_request("ada@example.com", "bob@example.com", body=BATCH_BODY)
+    asyncio.run(accept(aredis, redis, [ada, bob]))
+    ledger.erase([ada.id], "retention", "over")
+    record = ledger.get(bob.id)
+    assert record is not None
+    assert record.raw == bob.raw
+    ledger.erase([bob.id], "retention", "over")
+    assert not redis.keys(keys.raw("*"))
 
 
 # -- retention

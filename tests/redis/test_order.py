@@ -17,7 +17,7 @@ from tests.redis.store import submission
 from tests.redis.test_accept import accept, accepting
 from tests.settable_clock import SettableClock
 from worker.accept.acceptor import BACKFILL_AFTER_SECONDS
-from worker.accept.encoding import encode_submission
+from worker.accept.encoding import encode_submissions
 from worker.contract import Precedence, State, Submission
 from worker.encryption import Cipher
 from worker.ledger import ClaimResult, Ledger
@@ -233,7 +233,7 @@ def test_what_lay_in_the_spool_for_long_is_backfill(
     async def drain() -> None:
         async with accepting(aredis, ledger.redis) as acceptor:
             await acceptor._store(
-                [encode_submission(acceptor._as_backfill_when_late(mine), acceptor._cipher)],
+                encode_submissions([acceptor._as_backfill_when_late(mine)], acceptor._cipher),
                 spooled=True,
             )
 

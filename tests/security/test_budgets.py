@@ -24,7 +24,7 @@ from tests.unit.sources.factories import source
 from worker.accept.acceptor import Acceptor
 from worker.accept.bounds import BoundCounts, read_bounds
 from worker.accept.breaker import Breaker
-from worker.accept.encoding import encode_submission
+from worker.accept.encoding import encode_submissions
 from worker.contract import FLOOD, Lead, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.ledger import Ledger
@@ -85,7 +85,7 @@ def test_a_flood_waits_in_quarantine(aredis: Client, redis: redis_py.Redis) -> N
 
 
 def record(redis: redis_py.Redis, *items: Submission) -> None:
-    packed = [encode_submission(one, Cipher()).packed for one in items]
+    packed = [each.packed for each in encode_submissions(items, Cipher())]
     redis.eval(scripts.source("ledger/accept"), 0, items[-1].received_at, scripts.pack({}), *packed)
 
 

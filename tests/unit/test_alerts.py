@@ -28,6 +28,7 @@ from service.alerts.state import (
     update_alerts,
 )
 from service.alerts.webhook import AlertWebhook
+from worker.ledger.storage import StorageUse
 from worker.pipedrive.guarded_http import build_guarded_http
 
 CALM: dict[str, Any] = {
@@ -71,6 +72,17 @@ def keys_of(**facts: Any) -> dict[str, Condition]:
         ({"hourly": {"contact": 0.8}}, ["hourly:contact"], "80% of the leads"),
         ({"hourly": {"contact": 1.2}}, ["hourly:contact"], "in quarantine as `flood`"),
         ({"hourly": {"contact": 0.79}}, [], ""),
+        ({"storage": StorageUse(unverified_bytes=79, unverified_max=100)}, [], ""),
+        (
+            {"storage": StorageUse(unverified_bytes=80, unverified_max=100)},
+            ["storage"],
+            "80 % of the room for unverified submissions",
+        ),
+        (
+            {"storage": StorageUse(memory_bytes=91, memory_max=100)},
+            ["storage"],
+            "91 % of Redis's memory",
+        ),
     ],
 )
 def test_what_is_wrong(facts: dict[str, Any], keys: list[str], words: str) -> None:

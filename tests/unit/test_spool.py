@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 from ulid import ULID
 
-from tests.redis.store import submission
+from tests.redis.store import one_request, submission
 from worker.accept.spool import Spool, SpoolBroken, SpoolFull, count_spooled, spools_holding_before
 from worker.contract import State, Submission
 from worker.encryption import Cipher
@@ -117,13 +118,28 @@ def test_equal_content_is_the_same_only_within_its_window(spool: Spool) -> None:
 def test_a_full_spool_refuses_and_keeps_what_it_has(tmp_path: Path) -> None:
     """Beyond its bound nothing is taken; taking out makes room."""
     spool = Spool(tmp_path, 3_000, Cipher(()))
-    first = submission(body=b"x" * 2_000)
+    first, *others = [
+        structs.replace(submission(body=b"x" * 2_000), verified=True) for _ in range(3)
+    ]
     spool.put([first], NOW)
     with pytest.raises(SpoolFull):
-        spool.put([submission(body=b"y" * 2_000)], NOW)
+        spool.put(others[:1], NOW)
     assert spool.oldest(10) == [first]
     spool.take_out([first.id])
-    spool.put([submission(body=b"y" * 2_000)], NOW)
+    spool.put(others[1:], NOW)
+
+
+def test_half_of_the_spool_is_for_what_is_verified(tmp_path: Path) -> None:
+    """A stranger is told that there is no room, with all events of his request; a partner, whose
+    submission comes in the same batch, is stored.
+    """
+    spool = Spool(tmp_path, 10_000, Cipher(()))
+    stranger = submission(body=b"x" * 2_000)
+    batch = one_request("a@example.com", "b@example.com", body=b"y" * 3_500)
+    partner = structs.replace(submission(body=b"z" * 2_000), verified=True)
+    receipts = spool.put([stranger, *batch, partner], NOW)
+    assert [receipt.no_room for receipt in receipts] == [False, True, True, False]
+    assert spool.oldest(10) == [stranger, partner]
 
 
 def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
@@ -151,7 +167,7 @@ def test_a_killed_process_leaves_its_spool_to_the_next(tmp_path: Path) -> None:
 CHILD = """
 import sys, time
 from pathlib import Path
-from tests.redis.store import submission
+from tests.redis.store import one_request, submission
 from worker.accept.spool import Spool
 from worker.encryption import Cipher
 mine = submission()

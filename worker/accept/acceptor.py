@@ -35,15 +35,17 @@ import structlog
 from msgspec import structs
 
 from worker.accept.breaker import PROBE_SECONDS, Breaker
-from worker.accept.encoding import EncodedSubmission, duplicate_key_name, encode_submission
+from worker.accept.encoding import EncodedSubmission, duplicate_key_name, encode_submissions
 from worker.accept.journal import Journal
 from worker.accept.spool import Spool, SpoolBroken, SpoolFull
-from worker.accept.spool_file import EMPTY_RAW, UNSEEN
-from worker.contract import Precedence, Receipt, State, Submission
+from worker.accept.spool_file import UNSEEN
+from worker.contract import EMPTY_RAW, Precedence, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
 from worker.ledger.identifiers import erasure_marks
-from worker.metrics import SUBMISSIONS, Meter
+from worker.ledger.reader import batches
+from worker.ledger.storage import StorageUse, add_storage_commands, read_storage
+from worker.metrics import EVICTED_SERIES, SUBMISSIONS, Meter
 from worker.queue.rq_queue import enqueue
 from worker.store import keys, scripts
 from worker.store.connection import translate_errors
@@ -58,6 +60,9 @@ MAX_BATCH_GROUPS = 200
 MAX_WAITING_GROUPS = 5_000
 
 REPLICAS_MILLISECONDS = 400
+# How often to look how full Redis is.
+STORAGE_SECONDS = 2.0
+
 STOP_TIMEOUT_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
 
@@ -116,7 +121,8 @@ class ServerRestarted(StoreUnavailable):
 class Acceptor:
     """Takes the submissions of one service process.
 
-    `connection` must not retry, and must give up quickly.
+    `connection` must not retry, and must give up quickly. Strangers may store `unverified_max`
+    bytes; None: as much as there is room for. `storage` is how full Redis was two seconds ago.
     """
 
     def __init__(
@@ -129,6 +135,7 @@ class Acceptor:
         journal: Journal | None = None,
         meter: Meter | None = None,
         wait_replicas: int = 0,
+        unverified_max: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._redis = connection
@@ -140,6 +147,8 @@ class Acceptor:
         self._recovering_since: float | None = None
         self._meter = meter or Meter()
         self._wait_replicas = wait_replicas
+        self._unverified_max = unverified_max
+        self.storage = StorageUse(unverified_max=unverified_max)
         self._clock = clock
         self._inbox: asyncio.Queue[WaitingGroup] = asyncio.Queue(maxsize=MAX_WAITING_GROUPS)
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -157,6 +166,7 @@ class Acceptor:
         self._tasks = [
             asyncio.create_task(self._run(), name="acceptor"),
             asyncio.create_task(self._run_breaker(), name="breaker"),
+            asyncio.create_task(self._watch_storage(), name="storage"),
         ]
         if self.spool is not None:
             self._tasks.append(asyncio.create_task(self._drain_loop(self.spool), name="spool"))
@@ -180,12 +190,7 @@ class Acceptor:
         try:
             # Encode here: a submission that cannot be encoded then fails for its own sender only,
             # not for the whole batch.
-            self._inbox.put_nowait(
-                (
-                    [encode_submission(submission, self._cipher) for submission in submissions],
-                    answer,
-                )
-            )
+            self._inbox.put_nowait((encode_submissions(submissions, self._cipher), answer))
         except asyncio.QueueFull:
             raise StoreUnavailable("too many submissions wait for Redis") from None
         return await answer
@@ -266,7 +271,7 @@ class Acceptor:
         except (SpoolFull, SpoolBroken) as error:
             raise StoreUnavailable(str(error)) from error
         for submission, receipt in zip(submissions, receipts, strict=True):
-            if not receipt.duplicate and not receipt.conflict:
+            if not (receipt.duplicate or receipt.conflict or receipt.no_room):
                 self._meter.count(SUBMISSIONS, source=submission.source, outcome="spooled")
         return receipts
 
@@ -278,6 +283,33 @@ class Acceptor:
             except Exception as error:
                 log.error("the breaker's probe failed", error=type(error).__name__)
                 await asyncio.sleep(PROBE_SECONDS)
+
+    async def _watch_storage(self) -> None:
+        while True:
+            if self.breaker.closed:
+                try:
+                    await self.look_at_storage()
+                except Exception as error:
+                    log.error("the storage cannot be watched", error=type(error).__name__)
+            await asyncio.sleep(STORAGE_SECONDS)
+
+    async def look_at_storage(self) -> None:
+        """Brings `storage` up to date, if Redis answers; else whoever stores next notices."""
+        before = self.storage
+        with suppress(redis.RedisError, OSError):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                add_storage_commands(pipe)
+                self.storage = read_storage(await pipe.execute(raise_on_error=False))
+            if self._unverified_max not in (None, self.storage.unverified_max):
+                await self._redis.hset(keys.UNVERIFIED, "max", self._unverified_max)
+        if self.storage.is_low and not before.is_low:
+            log.warning(
+                "storage runs low",
+                unverified_bytes=self.storage.unverified_bytes,
+                unverified_max=self.storage.unverified_max,
+                memory_bytes=self.storage.memory_bytes,
+                memory_max=self.storage.memory_max,
+            )
 
     async def _drain_loop(self, spool: Spool) -> None:
         """Hands spooled submissions over to Redis, oldest first; adopts files of dead processes.
@@ -323,10 +355,7 @@ class Acceptor:
     async def _hand_over(self, spool: Spool, batch: list[Submission]) -> None:
         server = self._journal.server if self._journal else ""
         receipts = await self._store(
-            [
-                encode_submission(self._as_backfill_when_late(submission), self._cipher)
-                for submission in batch
-            ],
+            encode_submissions(map(self._as_backfill_when_late, batch), self._cipher),
             spooled=True,
         )
         await self._on_disk(self._release, spool, batch, receipts, server)
@@ -417,14 +446,18 @@ class Acceptor:
         try:
             are_duplicates = await self._find_duplicates(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
-                erased = await self._find_erased(pipe, submissions) if spooled else {}
-                submissions = [
-                    self._without_content(each) if each.submission.id in erased else each
-                    for each in submissions
-                ]
+                erased: dict[str, str] = {}
+                if spooled:
+                    erased, submissions = await self._without_erased(pipe, submissions)
                 pipe.multi()  # type: ignore[no-untyped-call]
                 scripts.add_accept(
-                    pipe, [each.packed for each in submissions], spooled=spooled, server=server
+                    pipe,
+                    [each.packed for each in submissions],
+                    spooled=spooled,
+                    server=server,
+                    unverified_max=self._unverified_max,
+                    memory_low=self.storage.memory_is_low,
+                    evicted=EVICTED_SERIES,
                 )
                 for (submission, _), duplicate in zip(submissions, are_duplicates, strict=True):
                     backfill = submission.precedence is Precedence.BACKFILL
@@ -446,8 +479,9 @@ class Acceptor:
                 State(state.decode() or State.QUEUED),
                 duplicate=bool(duplicate),
                 conflict=bool(conflict),
+                no_room=bool(no_room),
             )
-            for raw_id, state, duplicate, conflict in replies
+            for raw_id, state, duplicate, conflict, no_room in replies
         ]
 
     async def _find_duplicates(self, submissions: Sequence[EncodedSubmission]) -> list[bool]:
@@ -458,40 +492,55 @@ class Acceptor:
         first_ids = dict(zip(used, await self._redis.mget(used), strict=True))
         return [bool(name and first_ids[name]) for name in names]
 
-    async def _find_erased(
+    async def _without_erased(
         self, pipe: Any, submissions: Sequence[EncodedSubmission]
-    ) -> dict[str, str]:
-        """Finds the spooled submissions of people who were erased since: id -> mark.
+    ) -> tuple[dict[str, str], Sequence[EncodedSubmission]]:
+        """Drops what is spooled of people who were erased since, so that it gets nowhere in Redis.
 
-        A mark that is set after this look makes the transaction fail.
+        Returns the submissions that are erased (id -> mark), and all of them without that content.
+        Events that only share a request with such a person lose its raw body. A mark that is set
+        after this look makes the transaction fail.
         """
-        marks_of_each, marks = await asyncio.to_thread(
-            _erasure_marks, [each.submission for each in submissions]
+        items = [each.submission for each in submissions]
+        marks_of_each = await asyncio.to_thread(lambda: [erasure_marks(each) for each in items])
+        erased_at = await self._read_marks(
+            pipe, {mark for _, all_ in marks_of_each for mark in all_}
         )
+        if not erased_at:
+            return {}, submissions
+
+        def holds(item: Submission, marks: list[str]) -> str | None:
+            old = (mark for mark in marks if item.received_at <= erased_at.get(mark, -math.inf))
+            return next(old, None)
+
+        erased: dict[str, str] = {}
+        tainted: set[str | None] = set()
+        for item, (own_marks, request_marks) in zip(items, marks_of_each, strict=True):
+            if mark := holds(item, own_marks):
+                erased[item.id] = mark
+            if item.raw_of and holds(item, request_marks):
+                tainted.add(item.raw_of)
+        left = [
+            structs.replace(item, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None)
+            if item.id in erased
+            else structs.replace(item, raw=EMPTY_RAW)
+            if item.raw_of in tainted
+            else item
+            for item in items
+        ]
+        return erased, encode_submissions(left, self._cipher)
+
+    async def _read_marks(self, pipe: Any, marks: set[str]) -> dict[str, float]:
+        """When each of these marks was set (Unix seconds), and watches them."""
         erased_at: dict[str, float] = {}
-        for start in range(0, len(marks), MARKS_PER_QUERY):
-            part = marks[start : start + MARKS_PER_QUERY]
+        for part in batches(marks, MARKS_PER_QUERY):
             await pipe.watch(*part)
             args = scripts.pack({"marks": part})
             reply = await self._redis.eval(scripts.source("ledger/marked"), 0, "", args)
             erased_at |= {
                 mark.decode(): float(at) for mark, at in zip(reply[::2], reply[1::2], strict=True)
             }
-        if not erased_at:
-            return {}
-        return {
-            each.submission.id: mark
-            for each, its_marks in zip(submissions, marks_of_each, strict=True)
-            for mark in its_marks
-            if each.submission.received_at <= erased_at.get(mark, -math.inf)
-        }
-
-    def _without_content(self, encoded: EncodedSubmission) -> EncodedSubmission:
-        """Drops the content, so that an erased person gets into neither Redis nor its files."""
-        submission = structs.replace(
-            encoded.submission, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None
-        )
-        return encode_submission(submission, self._cipher)
+        return erased_at
 
     async def _await_replicas(self) -> None:
         """Waits for replicas; raises `StoreUnavailable` if too few have the transaction.
@@ -512,9 +561,3 @@ def _within_drain_bytes(submissions: list[Submission]) -> list[Submission]:
     """The first submissions whose bodies fit into `MAX_DRAIN_BYTES` together; at least one."""
     sizes = accumulate(len(each.raw.body) for each in submissions)
     return submissions[: max(1, sum(size <= MAX_DRAIN_BYTES for size in sizes))]
-
-
-def _erasure_marks(submissions: Sequence[Submission]) -> tuple[list[list[str]], list[str]]:
-    """The marks of each submission, and all marks without repetition."""
-    of_each = [erasure_marks(each.id, each.lead, each.raw) for each in submissions]
-    return of_each, list({mark for marks in of_each for mark in marks})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from worker.contract import STATES, State, Submission
+from worker.contract import EMPTY_RAW, STATES, State, Submission
 from worker.encryption import Cipher
 from worker.ledger.record import encrypt_content
 from worker.metrics import LIMITED, SUBMISSIONS, series
 from worker.store import keys, scripts
+
+COUNTED_FIELDS = ("raw", "lead", "cause", "why", "fetch")
 
 
 class EncodedSubmission(NamedTuple):
@@ -20,9 +24,44 @@ class EncodedSubmission(NamedTuple):
     packed: bytes
 
 
-def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmission:
-    """Packs a submission; raises what the encoder raises if a value cannot be encoded."""
+def encode_submissions(
+    submissions: Iterable[Submission], cipher: Cipher
+) -> list[EncodedSubmission]:
+    """Packs submissions of one batch; raises what the encoder raises if a value cannot be encoded.
 
+    The raw body of a request is packed with the first of its events only. None of them gets it if
+    it has been dropped (`EMPTY_RAW`), because it holds somebody who was erased.
+    """
+    packed_raws: set[str] = set()
+    all_args = []
+    for submission in submissions:
+        first = submission.raw_of
+        has_raw = first is None or (first not in packed_raws and submission.raw != EMPTY_RAW)
+        all_args.append((submission, _arguments(submission, cipher, with_raw=has_raw)))
+        if first is not None and has_raw:
+            packed_raws.add(first)
+    _add_room(all_args)
+    return [EncodedSubmission(submission, scripts.pack(args)) for submission, args in all_args]
+
+
+def _add_room(all_args: Sequence[tuple[Submission, dict[str, Any]]]) -> None:
+    """Adds the bytes that strangers' submissions take: each one, and its whole request.
+
+    A raw body that several share counts with none of them but with the request.
+    """
+    requests: Counter[str] = Counter()
+    for submission, args in all_args:
+        if not submission.verified:
+            size = sum(len(args.get(name) or "") for name in COUNTED_FIELDS)
+            shared = len(args.get("raw", "")) if submission.raw_of else 0
+            args["bytes"] = scripts.RECORD_BYTES + size - shared
+            requests[submission.raw_of or submission.id] += scripts.RECORD_BYTES + size
+    for submission, args in all_args:
+        if not submission.verified:
+            args["room"] = requests[submission.raw_of or submission.id]
+
+
+def _arguments(submission: Submission, cipher: Cipher, *, with_raw: bool) -> dict[str, Any]:
     def counted_as(outcome: str) -> str:
         return series(SUBMISSIONS, source=submission.source, outcome=outcome)
 
@@ -31,12 +70,15 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
         "source": submission.source,
         "state": submission.state,
         "received_at": submission.received_at,
-        "raw": encrypt_content(submission.raw, cipher),
         "precedence": int(submission.precedence),
         "verified": int(submission.verified),
         "accepted": counted_as("accepted"),
         "duplicate": counted_as("duplicate"),
     }
+    if with_raw:
+        args["raw"] = encrypt_content(submission.raw, cipher)
+    if submission.raw_of:
+        args["raw_of"] = submission.raw_of
     if submission.lead is not None:
         args["lead"] = encrypt_content(submission.lead, cipher)
     if submission.cause:
@@ -57,7 +99,7 @@ def encode_submission(submission: Submission, cipher: Cipher) -> EncodedSubmissi
         args["fingerprint"] = duplicate.fingerprint
         if duplicate.window is not None:
             args["window"] = int(duplicate.window * 1000)
-    return EncodedSubmission(submission, scripts.pack(args))
+    return args
 
 
 def duplicate_key_name(submission: Submission) -> str:

@@ -63,7 +63,7 @@ class Journal:
         self._wall = wall
         self._durability: Durability | None = None
         self._looked_at = -LOOK_SECONDS
-        self._duplicates: list[str] = []
+        self._not_taken: list[str] = []
         self._offset = 0
 
     @property
@@ -93,14 +93,14 @@ class Journal:
     def record(
         self, submissions: Iterable[Submission], receipts: Iterable[Receipt], server: str
     ) -> None:
-        """Notes what Redis made of journaled submissions; duplicates need not stay.
+        """Notes what Redis made of journaled submissions; what it did not take need not stay.
 
         `server` is its run before the submissions were given to it.
         """
         ids = []
         for submission, receipt in zip(submissions, receipts, strict=True):
-            if receipt.duplicate or receipt.conflict:
-                self._duplicates.append(submission.id)
+            if receipt.duplicate or receipt.conflict or receipt.no_room:
+                self._not_taken.append(submission.id)
             else:
                 ids.append(submission.id)
         self._spool.keep_stored(ids, Stored(server, self._monotonic()))
@@ -110,7 +110,7 @@ class Journal:
         return (
             self._durability is None
             or self._monotonic() - self._looked_at >= LOOK_SECONDS
-            or bool(self._duplicates or self._spool.stored())
+            or bool(self._not_taken or self._spool.stored())
         )
 
     def observe(self, durability: Durability, at: float) -> list[str]:
@@ -128,7 +128,7 @@ class Journal:
         stored = [
             each for each, (_, since) in self._spool.stored().items() if since <= at - SYNC_SECONDS
         ]
-        certain, self._duplicates = self._duplicates, []
+        certain, self._not_taken = self._not_taken, []
         doubtful: list[str] = []
         if durability.sync in (Sync.NO_FILE, Sync.UNKNOWN):
             doubtful = self._next_part(stored)

@@ -30,7 +30,6 @@ from msgspec import structs
 from ulid import ULID
 
 from worker.accept.spool_file import (
-    EMPTY_RAW,
     ON_ITS_WAY,
     Row,
     SpoolFile,
@@ -41,7 +40,7 @@ from worker.accept.spool_file import (
     open_orphan,
     set_aside,
 )
-from worker.contract import Receipt, Submission
+from worker.contract import EMPTY_RAW, Receipt, Submission
 from worker.encryption import Cipher
 from worker.errors import LeadlineError
 from worker.store.scripts import DUPLICATE_KEY_SECONDS
@@ -50,6 +49,10 @@ log = structlog.get_logger("leadline.spool")
 
 # The folder inside the data directory.
 SPOOL_FOLDER = "spool"
+
+
+# The rest is for verified submissions: they have room whatever strangers post.
+STRANGERS_SHARE = 0.5
 
 
 class SpoolFull(LeadlineError):
@@ -82,13 +85,24 @@ class Spool:
     def put(self, submissions: Sequence[Submission], now: float) -> list[Receipt]:
         """Stores new submissions in one transaction; returns a receipt for each one given.
 
-        Raises `SpoolFull` or `SpoolBroken`: then nothing is stored.
+        Strangers get no more room once `STRANGERS_SHARE` of the spool is used. Raises `SpoolFull`
+        or `SpoolBroken`: then nothing is stored.
         """
-        with self._mutex, self._write(submissions, now) as (file, rows, raws):
-            receipts = file.put(submissions, rows, raws, now)
-            for row in rows:
-                file.in_redis.pop(row.id, None)
-            return receipts
+        with self._mutex:
+            no_room = self._find_without_room(self._own_file(), submissions)
+            fitting = [each for each in submissions if each.id not in no_room]
+            with self._write(fitting, now) as (file, rows, raws):
+                receipts = iter(file.put(fitting, rows, raws, now))
+                for row in rows:
+                    file.in_redis.pop(row.id, None)
+                if no_room:  # they may have been journaled a moment ago
+                    file.take_out(list(no_room))
+            return [
+                Receipt(each.id, each.state, duplicate=False, no_room=True)
+                if each.id in no_room
+                else next(receipts)
+                for each in submissions
+            ]
 
     def journal(self, submissions: Sequence[Submission], now: float) -> None:
         """Stores submissions that Redis is given next. Raises `SpoolFull` or `SpoolBroken`."""
@@ -102,9 +116,12 @@ class Spool:
     ) -> Iterator[tuple[SpoolFile, list[Row], dict[str, bytes]]]:
         """Our file and the encoded rows, with the raw bodies that several of them share."""
         file = self._own_file()
-        raws = self._shared_raws(submissions)
-        rows = [self._encode_row(each, raws.get(id(each.raw)), now) for each in submissions]
-        bodies = dict(raws.values())
+        rows = [self._encode_row(each, now) for each in submissions]
+        first_of = {each.raw_of: each.raw for each in reversed(submissions) if each.raw_of}
+        bodies = {
+            raw_id: self._cipher.encrypt(msgspec.msgpack.encode(raw))
+            for raw_id, raw in first_of.items()
+        }
         # What was journaled a moment ago is in the file already.
         new = [row for row in rows if row.id not in file.in_redis]
         size = sum(len(row.body) for row in new) + sum(map(len, bodies.values() if new else ()))
@@ -283,26 +300,28 @@ class Spool:
                 ) from error
         return self._file
 
+    def _find_without_room(self, file: SpoolFile, submissions: Sequence[Submission]) -> set[str]:
+        """The ids of strangers' submissions that do not fit; all events of a request, or none."""
+        requests: dict[str, list[Submission]] = {}
+        for each in submissions:
+            if not each.verified:
+                requests.setdefault(each.raw_of or each.id, []).append(each)
+        room, without_room = self._max_bytes * STRANGERS_SHARE - file.bytes, set[str]()
+        for request, events in requests.items():
+            size = sum(len(msgspec.msgpack.encode(each.lead)) for each in events)
+            size += len(events[0].raw.body)
+            if size > room and request not in file.in_redis:
+                without_room |= {each.id for each in events}
+            else:
+                room -= size
+        return without_room
+
     def _files(self) -> list[SpoolFile]:
         return [*self._adopted, *([self._file] if self._file else [])]
 
-    def _shared_raws(self, submissions: Sequence[Submission]) -> dict[int, tuple[str, bytes]]:
-        """The raw bodies that belong to several events of one request, by identity: id, body."""
-        first_of: dict[int, Submission] = {}
-        shared: dict[int, tuple[str, bytes]] = {}
-        for each in submissions:
-            first = first_of.setdefault(id(each.raw), each)
-            if first is not each and id(each.raw) not in shared:
-                raw = self._cipher.encrypt(msgspec.msgpack.encode(each.raw))
-                shared[id(each.raw)] = (first.id, raw)
-        return shared
-
-    def _encode_row(
-        self, submission: Submission, shared: tuple[str, bytes] | None, now: float
-    ) -> Row:
-        key = submission.duplicate_key
-        raw_id = shared[0] if shared else None
-        stored = structs.replace(submission, raw=EMPTY_RAW) if shared else submission
+    def _encode_row(self, submission: Submission, now: float) -> Row:
+        key, raw_id = submission.duplicate_key, submission.raw_of
+        stored = structs.replace(submission, raw=EMPTY_RAW) if raw_id else submission
         body = self._cipher.encrypt(msgspec.msgpack.encode(stored))
         if key is None:
             return Row(submission.id, None, None, None, None, body, raw_id)

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from msgspec import structs
 
-from worker.contract import Raw, Receipt, State, Submission
+from worker.contract import EMPTY_RAW, Raw, Receipt, State, Submission
 from worker.encryption import Cipher, DecryptionError
 
 log = structlog.get_logger("leadline.spool")
@@ -53,7 +53,6 @@ INSERT = (
 )
 
 OVER = "it was over before Redis lost its memory"
-EMPTY_RAW = Raw(method="", query="", content_type="", headers=[], body=b"")
 
 SELECT_KEY = (
     "select key, until, submission.body, submission.raw, raw.body from submission"

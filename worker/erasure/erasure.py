@@ -28,6 +28,7 @@ from worker.ledger.contact_cache import ContactCache
 from worker.ledger.identifiers import (
     Identifier,
     cached_person_keys,
+    event_identifiers,
     identifiers,
     lead_identifiers,
     normalize,
@@ -110,11 +111,7 @@ def erase(
 def find_submissions(ledger: Ledger, who: Identifier) -> list[str]:
     """The ids of the submissions that `erase` would erase."""
     who = who[0], normalize(*who)
-    return [
-        record.id
-        for record in _candidates(ledger, who)
-        if who in identifiers(record.id, record.lead, record.raw)
-    ]
+    return [record.id for record in _candidates(ledger, who) if who in event_identifiers(record)]
 
 
 # -- marks
@@ -160,8 +157,11 @@ def _erase_records(ledger: Ledger, who: Identifier, mark: str, by: str) -> tuple
     in_flight: list[str] = []
     unreadable = 0
     for record in _candidates(ledger, who):
-        if who not in identifiers(record.id, record.lead, record.raw):
+        if who not in event_identifiers(record):
             unreadable += record.unreadable
+            if who in identifiers(record.id, None, record.raw):
+                # Somebody else's event, which came with this person's in one request.
+                ledger.drop_raw(record.id)
             continue
         entries = _cache_entries(who, record.lead)
         erased = ledger.erase([record.id], by, WHY, mark=mark, memories=entries)

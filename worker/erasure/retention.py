@@ -42,6 +42,10 @@ REWRITE_SECONDS = 24 * 3600
 REWRITE_RETRY_SECONDS = 300
 
 ACTOR = "retention"
+NO_ROOM_WHY = "to make room for newer submissions (LEADLINE_UNVERIFIED_MAX)"
+
+# Up to which share of their bound strangers' submissions are left alone.
+HEADROOM_SHARE = 0.9
 
 
 class RetentionSweep:
@@ -50,7 +54,8 @@ class RetentionSweep:
     `retention_seconds` is by state; None keeps content for ever. `before_erasing` gets the ids of
     delivered submissions whose content is about to be erased. Both the ledger's clock and the
     process's own `clock` must agree that the time is over: erasing cannot be undone, and a Redis
-    clock that was set ahead must not erase anything early.
+    clock that was set ahead must not erase anything early. Only what strangers sent goes early,
+    where it takes nearly `unverified_max` bytes: new leads are worth more than delivered ones.
     """
 
     def __init__(
@@ -59,10 +64,12 @@ class RetentionSweep:
         retention_seconds: Mapping[State, float | None],
         clock: Callable[[], float] = time.time,
         before_erasing: Callable[[Sequence[str]], object] = lambda _: None,
+        unverified_max: int | None = None,
     ) -> None:
         self._ledger = ledger
         self._before_erasing = before_erasing
         self._clock = clock
+        self._unverified_max = unverified_max
         self._retention_seconds = {
             state: seconds for state, seconds in retention_seconds.items() if seconds is not None
         }
@@ -85,9 +92,10 @@ class RetentionSweep:
         erased = 0
         for state, seconds in self._retention_seconds.items():
             erased += self._erase(state, now - seconds, MAX_PER_TICK - erased)
+        erased += self._make_room(MAX_PER_TICK - erased)
         if erased:
             self._ledger.redis.set(keys.REWRITE_DUE, b"1")
-            log.info("content erased: retention period over", count=erased)
+            log.info("content erased", count=erased)
         self._rewrite_if_due()
         return erased + self._forget(now - RECEIPT_SECONDS, MAX_PER_TICK - erased)
 
@@ -105,6 +113,20 @@ class RetentionSweep:
             )
             for start in range(0, len(ids), PIPELINE_SIZE)
         )
+
+    def _make_room(self, limit: int) -> int:
+        """Evicts what strangers sent, then erases the oldest that is delivered, down to a share."""
+        if self._unverified_max is None:
+            return 0
+        target, erased = int(self._unverified_max * HEADROOM_SHARE), 0
+        while erased < limit and (ids := self._ledger.make_room(target, PIPELINE_SIZE)):
+            self._before_erasing(ids)
+            erased += (gone := self._ledger.erase(ids, ACTOR, NO_ROOM_WHY))
+            if not gone:
+                break
+        if erased:
+            log.warning("content erased early: strangers' submissions need room", count=erased)
+        return erased
 
     def _forget(self, since: float, limit: int) -> int:
         ids = self._find_ids(State.ERASED, since, limit)

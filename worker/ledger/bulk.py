@@ -257,7 +257,7 @@ class BulkActions:
         if job.edit is None:
             return True, None, None
         record = self._ledger.get(submission_id)
-        if record is None or record.unreadable or record.raw is None:
+        if record is None or record.unreadable or not record.has_content:
             return False, None, None
         try:
             return True, apply_edit(record.lead or Lead(), job.edit), record.updated_at

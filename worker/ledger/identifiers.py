@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from worker.contract import Lead, Raw
+from worker.contract import Lead, Raw, Submission
 from worker.lead.phone_numbers import is_same_number, phone_key
 from worker.lead.settings import MATCH_KINDS, MatchKind
+from worker.ledger.record import Record
 from worker.store import keys
 
 Kind = Literal["email", "phone", "id"]
@@ -56,9 +57,25 @@ def identifiers(submission_id: str, lead: Lead | None, raw: Raw | None) -> set[I
     return result
 
 
-def erasure_marks(submission_id: str, lead: Lead | None, raw: Raw | None) -> list[str]:
-    """The keys of the marks that erasures (`worker.erasure`) may have set for a submission."""
-    return sorted(keys.erased(*who) for who in identifiers(submission_id, lead, raw))
+def event_identifiers(event: Submission | Record) -> set[Identifier]:
+    """The identifiers of the event itself.
+
+    The raw body of a request with several events names the people of all of them, so it counts only
+    where nothing was read from it.
+    """
+    is_read = event.lead is not None or event.fetch is not None
+    raw = None if event.raw_of and is_read else event.raw
+    return identifiers(event.id, event.lead, raw)
+
+
+def erasure_marks(event: Submission | Record) -> tuple[list[str], list[str]]:
+    """The keys of the marks that erasures (`worker.erasure`) may have set for an event.
+
+    First those of the event itself, then those of its whole request.
+    """
+    whole = identifiers(event.id, event.lead, event.raw)
+    itself = event_identifiers(event) if event.raw_of else whole
+    return sorted(keys.erased(*who) for who in itself), sorted(keys.erased(*who) for who in whole)
 
 
 def lead_identifiers(lead: Lead) -> set[Identifier]:

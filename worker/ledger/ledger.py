@@ -35,6 +35,7 @@ from worker.ledger.rollback import (
     StoreStatus,
 )
 from worker.ledger.schedule import Schedule
+from worker.metrics import EVICTED_SERIES
 from worker.store import keys
 from worker.store.connection import translate_errors
 from worker.store.scripts import Scripts
@@ -388,6 +389,23 @@ class Ledger(RecordReader):
                     memories=list(memories),
                 )
             return sum(pipe.execute())
+
+    def make_room(self, limit: int, count: int) -> list[str]:
+        """Evicts what strangers sent until it takes at most `limit` bytes. See `make_room.lua`.
+
+        Returns up to `count` delivered submissions whose content has to go too, oldest first.
+        """
+        ids = self._scripts.run(
+            "ledger/make_room", limit=limit, count=count, evicted=EVICTED_SERIES
+        )
+        return [raw.decode() for raw in ids]
+
+    def drop_raw(self, submission_id: str) -> None:
+        """Erases the raw body that this submission shares with others of its request.
+
+        All of them keep what was read from it.
+        """
+        self._scripts.run("ledger/drop_raw", id=submission_id)
 
     def mark_erased(self, mark: str, by: str, seconds: int) -> None:
         """Sets `mark` for `seconds`: older submissions that bear it are to be erased."""

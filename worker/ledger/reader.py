@@ -20,6 +20,7 @@ from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
 
 T = TypeVar("T")
+Fields = dict[bytes, bytes]
 
 # Ids that a scan reads at a time.
 SCAN_PAGE_SIZE = 2_000
@@ -79,6 +80,7 @@ class RecordReader:
             pipe.lrange(keys.attempts(submission_id), 0, -1)
             pipe.lrange(keys.timeline(submission_id), 0, -1)
             fields, attempts, timeline = pipe.execute()
+        [fields] = self._with_shared_raws([fields])
         record = self._decode(submission_id, fields)
         if record is None:
             return None
@@ -111,9 +113,10 @@ class RecordReader:
                 else:
                     pipe.hmget(keys.submission(submission_id), FIELDS_WITHOUT_RAW)
             replies: list[Any] = pipe.execute()
+        each_fields = self._with_shared_raws(replies) if raw else map(_name_fields, replies)
         return [
-            self._decode(submission_id, reply if raw else _name_fields(reply))
-            for submission_id, reply in zip(ids, replies, strict=True)
+            self._decode(submission_id, fields)
+            for submission_id, fields in zip(ids, each_fields, strict=True)
         ]
 
     def each_record(
@@ -256,10 +259,24 @@ class RecordReader:
 
     # -- helpers
 
-    def _decode(self, submission_id: str, fields: dict[bytes, bytes]) -> Record | None:
+    def _decode(self, submission_id: str, fields: Fields) -> Record | None:
         if b"state" not in fields:
             return None
         return decode_record(submission_id, fields, self.cipher, self.version)
+
+    def _with_shared_raws(self, records: Sequence[Fields]) -> list[Fields]:
+        """Adds to the events of one request the raw body that they share, while it is stored."""
+        firsts = list({first for fields in records if (first := fields.get(b"raw_of"))})
+        if not firsts:
+            return list(records)
+        with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
+            for first in firsts:
+                pipe.hget(keys.raw(first.decode()), "raw")
+            raws = dict(zip(firsts, pipe.execute(), strict=True))
+        return [
+            fields | {b"raw": raws.get(fields.get(b"raw_of", b"")) or fields.get(b"raw", b"")}
+            for fields in records
+        ]
 
     def _lists(self, ids: Sequence[str], start: int) -> list[list[bytes]]:
         with translate_errors(), self.redis.pipeline(transaction=False) as pipe:
@@ -312,7 +329,7 @@ class RecordReader:
         return cast("list[tuple[bytes, float]]", rows)
 
 
-def _name_fields(values: Sequence[bytes | None]) -> dict[bytes, bytes]:
+def _name_fields(values: Sequence[bytes | None]) -> Fields:
     return {
         name.encode(): value
         for name, value in zip(FIELDS_WITHOUT_RAW, values, strict=True)

@@ -43,8 +43,9 @@ class Record(Struct, frozen=True, kw_only=True):
     that may have been sent and has no recorded outcome yet. `refused` is what is resolved afresh
     since the submission was accepted or a person retried it. `owner_id` is the owner whose turn it
     was; `files_done` counts the files that were attached, or refused. `fetch` says where to read
-    the record behind an event that contains only ids; None once it was fetched. `verified` is the
-    submission's; False in records of before it was stored.
+    the record behind an event that contains only ids; None once it was fetched. `verified` and
+    `raw_of` are the submission's; older records have neither. A record with `raw_of` and without
+    `raw` is one of several events of a request that held somebody who was erased.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Record(Struct, frozen=True, kw_only=True):
     v: int = 1
     precedence: int = Precedence.WEBHOOK
     verified: bool = False
+    raw_of: str | None = None
     lead: Lead | None
     raw: Raw | None
     unreadable: bool = False
@@ -81,6 +83,11 @@ class Record(Struct, frozen=True, kw_only=True):
     duplicate_of: str | None = None
     fetch: dict[str, str] | None = None
 
+    @property
+    def has_content(self) -> bool:
+        """Whether anything of what was sent is still stored and can be read."""
+        return self.lead is not None or self.raw is not None
+
 
 def spooled_record(submission: Submission) -> Record:
     """The record that a spooled submission will have once it reaches Redis."""
@@ -93,6 +100,7 @@ def spooled_record(submission: Submission) -> Record:
         accepted_as=submission.state,
         precedence=submission.precedence,
         verified=submission.verified,
+        raw_of=submission.raw_of,
         lead=submission.lead,
         raw=submission.raw,
         cause=submission.cause,

@@ -306,6 +306,13 @@ class Settings:
         default="no",
         unit="yes or no",
     )
+    unverified_max: int = _setting(
+        "LEADLINE_UNVERIFIED_MAX",
+        types.parse_positive_size,
+        "The most that submissions without a proof of origin may take of Redis, all together.",
+        default="256MiB",
+        unit="bytes",
+    )
     wait_replicas: int = _setting(
         "LEADLINE_WAIT_REPLICAS",
         types.integer_between(0, 16),

@@ -5,7 +5,11 @@
 | leadline:submission:{id}           | hash   | the record: `worker.ledger.record.Record`                      | until its retention is over; the receipt stays for the duplicate window |
 | leadline:submission:{id}:timeline  | list   | JSON `Moment`s, oldest first: the first and the newest 199      | with the record |
 | leadline:submission:{id}:attempts  | list   | JSON `Attempt`s, oldest first, the newest 200                  | with the record |
+| leadline:raw:{id}                  | hash   | the raw request of several events, by the id of the first: `raw`, and a field for each submission that holds it | until the content of the last holder is erased, or that of a person in it |
 | leadline:state:{state}             | zset   | ids by the time (Unix seconds) when they entered the state     | each id with its record |
+| leadline:unverified                | hash   | what strangers have stored: `bytes`, `max` as the service last had it, how many were `evicted` and `refused`, and when last (`evicted_at`, `refused_at`) | for ever |
+| leadline:unverified:evictable      | zset   | ids of unverified submissions that may make room, by the rank of their state, then the time they entered it | each until its content is erased |
+| leadline:unverified:recount        | string | that the bytes of strangers were counted anew                  | a day |
 | leadline:duplicate:{source}:{kind}:{digest} | string | `id fingerprint`                                      | `content`: the window; else 7 days after the final state |
 | leadline:duplicate:{source}:key:{digest}:{fingerprint} | string | the same, for another body under a used key, acknowledged while Redis was down | 7 days after the final state |
 | leadline:due                       | zset   | ids by due score: a time (Unix seconds), or a fixed rank for those that wait for the gate or for room; see `due_score` in `prelude.lua` | while they wait |
@@ -87,6 +91,7 @@ import re
 from typing import NamedTuple
 
 PREFIX = "leadline:"
+RAW = PREFIX + "raw:"
 DUE = PREFIX + "due"
 NEWER = PREFIX + "newer"
 LEASES = PREFIX + "leases"
@@ -95,6 +100,9 @@ PAUSE = PREFIX + "pause"
 DUPLICATE_CHECKS = PREFIX + "duplicate_checks"
 DUPLICATES = PREFIX + "duplicates"
 FORGOTTEN = PREFIX + "forgotten"
+UNVERIFIED = PREFIX + "unverified"
+EVICTABLE = UNVERIFIED + ":evictable"
+UNVERIFIED_RECOUNT = UNVERIFIED + ":recount"
 RETENTION_LOCK = PREFIX + "retention:lock"
 REWRITE_DUE = PREFIX + "rewrite:due"
 REWRITE_ASKED = PREFIX + "rewrite:asked"
@@ -235,6 +243,11 @@ def timeline(submission_id: str) -> str:
 
 def attempts(submission_id: str) -> str:
     return f"{PREFIX}submission:{submission_id}:attempts"
+
+
+def raw(submission_id: str) -> str:
+    """`submission_id` is that of the first event of the request."""
+    return f"{RAW}{submission_id}"
 
 
 def state(name: str) -> str:

@@ -18,7 +18,7 @@ import msgspec
 import redis
 from redis.exceptions import NoScriptError
 
-from worker.contract import ARRIVALS, FLOOD, MOVES, VERSION, Precedence, State
+from worker.contract import ARRIVALS, FLOOD, MOVES, RECEIPT_RANK, STATES, VERSION, Precedence, State
 from worker.store import keys
 from worker.store.connection import call_redis
 
@@ -54,10 +54,21 @@ MAX_AUDIT_TEXT_BYTES = 500
 
 # The error of the accepting script on a server that has been restarted.
 ANOTHER_RUN = "ANOTHERRUN the server was restarted"
+# What a record takes of Redis's memory besides its content, as an erased one does.
+RECORD_BYTES = 1_536
+
+# The most submissions that are evicted to make room for one request.
+MAX_EVICTIONS = 500
+
+# Between the ranks in the order of eviction: more than any time in Unix seconds.
+EVICTION_RANK_STEP = 10**11
 
 _CONSTANTS: dict[str, object] = {
     "submission": keys.submission(""),
+    "raw": keys.RAW,
     "state": keys.state(""),
+    "unverified": keys.UNVERIFIED,
+    "evictable": keys.EVICTABLE,
     "due": keys.DUE,
     "newer": keys.NEWER,
     "leases": keys.LEASES,
@@ -91,6 +102,15 @@ _CONSTANTS: dict[str, object] = {
     "max_changes": MAX_CHANGES,
     "max_audit_entries": MAX_AUDIT_ENTRIES,
     "max_audit_text_bytes": MAX_AUDIT_TEXT_BYTES,
+    "record_bytes": RECORD_BYTES,
+    "max_evictions": MAX_EVICTIONS,
+    "eviction_rank_step": EVICTION_RANK_STEP,
+    "receipt_rank": RECEIPT_RANK,
+    "eviction_ranks": {
+        state.value: facts.eviction_rank
+        for state, facts in STATES.items()
+        if facts.eviction_rank is not None
+    },
     "moves": {
         "": {state.value: True for state in sorted(ARRIVALS)},
         **{
@@ -201,13 +221,11 @@ class Scripts:
         return "" if self._clock is None else self._clock()
 
 
-def add_accept(
-    pipe: Any, submissions: Iterable[bytes], *, spooled: bool, server: str | None = None
-) -> None:
+def add_accept(pipe: Any, submissions: Iterable[bytes], **args: Any) -> None:
     """Adds the accepting script to a transaction; `submissions` are packed by `pack` beforehand.
 
-    `pipe` may be asynchronous. The script uses Redis's clock. With `server`, another run of the
-    server than that accepts nothing: its error contains `ANOTHER_RUN`.
+    `args` are those of the batch; with `server`, another run of the server than that accepts
+    nothing, and its error contains `ANOTHER_RUN`. `pipe` may be asynchronous. The script uses
+    Redis's clock.
     """
-    args = pack({"spooled": spooled, "server": server})
-    pipe.eval(source("ledger/accept"), 0, "", args, *submissions)
+    pipe.eval(source("ledger/accept"), 0, "", pack(args), *submissions)

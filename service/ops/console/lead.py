@@ -16,7 +16,7 @@ from service.ops.console.status_bar import describe_missing
 from service.ops.console.urls import ListLocation
 from service.ops.dry_run import DryRunResult
 from service.ops.exceptions import NotFound
-from service.ops.reading import StoredReading
+from service.ops.reading import REQUEST_ERASED, StoredReading
 from service.ops.schemas import Detail
 from service.web.problems import HttpProblem
 from worker.contract import ACTIONABLE, WORKING, State
@@ -229,6 +229,8 @@ def _why_no_lead(detail: Detail) -> str:
         )
     if detail.state is State.ERASED:
         return "Personal data erased. Only the receipt remains."
+    if detail.lead is not None:
+        return REQUEST_ERASED
     if detail.state in WORKING:
         return "The full lead hasn't been fetched yet."
     return "No lead could be made from this submission."

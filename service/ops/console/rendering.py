@@ -46,6 +46,11 @@ def plural(count: int, one: str, many: str | None = None) -> str:
     return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
+def megabytes(size: int) -> str:
+    """Bytes as `12.3 MiB`."""
+    return f"{size / 1_048_576:.1f} MiB"
+
+
 def estimate(count: int) -> str:
     """A number that is only an estimate, with two significant digits: 431 is `430`."""
     if count < 100:

@@ -225,6 +225,7 @@ def _banners(
         _redis_banner(overview, accepts=accepts) if redis_down else _spool_banner(overview),
         _paused_banner(overview, overview.paused) if overview.paused else None,
         _workers_banner(last_worker_at) if not overview.workers and not redis_down else None,
+        _storage_banner(overview),
         _newer_records_banner() if "newer-records" in overview.degraded else None,
         _duplicates_banner(overview.duplicates) if overview.duplicates else None,
         _loading_banner(freshness) if not freshness.ready else None,
@@ -321,6 +322,28 @@ def _workers_banner(last_worker_at: str | None) -> Banner:
         last_seen_at=last_worker_at,
         command="leadline work",
     )
+
+
+def _storage_banner(overview: Overview) -> Banner | None:
+    """What strangers take, and what was evicted or refused for it since Redis is this store."""
+    if "storage" not in overview.degraded:
+        return None
+    storage, sentences, now = overview.storage, [], datetime.now(UTC)
+    if storage.unverified_max:
+        used = rendering.megabytes(storage.unverified_bytes)
+        sentences.append(
+            f"Unverified submissions take {used} of {rendering.megabytes(storage.unverified_max)}."
+        )
+    if storage.evicted and storage.evicted_at:
+        evicted = rendering.plural(storage.evicted, "quarantined one was", "quarantined ones were")
+        last = rendering.clock(storage.evicted_at, now)
+        sentences.append(f"{evicted} removed to make room, the last at {last} UTC.")
+    if storage.refused and storage.refused_at:
+        refused = rendering.plural(storage.refused, "request was", "requests were")
+        last = rendering.clock(storage.refused_at, now)
+        sentences.append(f"{refused} refused with 503, the last at {last} UTC.")
+    sentences.append("Verified submissions are accepted.")
+    return Banner(kind="warn", title="Storage runs low.", text=" ".join(sentences))
 
 
 def _newer_records_banner() -> Banner:

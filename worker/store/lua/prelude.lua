@@ -48,6 +48,10 @@ local function move(id, to, by, why)
     redis.call('LPOP', timeline)
   end
   redis.call('XADD', K.changes, 'MAXLEN', '~', K.max_changes, '*', 'id', id)
+  if get(id, 'unverified_bytes') then
+    local rank = K.eviction_ranks[to]
+    if rank then redis.call('ZADD', K.evictable, rank * K.eviction_rank_step + now, id) else redis.call('ZREM', K.evictable, id) end
+  end
 end
 
 -- Takes the submission out of every person queue that it is in. The next in each queue is due at once; returns those ids.
@@ -77,6 +81,63 @@ local function write(id, facts)
     if value == '' then redis.call('HDEL', record(id), field)
     else redis.call('HSET', record(id), field, value) end
   end
+end
+
+-- Lets go of the raw request that a submission shares with the other events of its request. It goes with its last holder; or at once,
+-- `for_all`, because somebody in it is erased.
+local function drop_raw(id, for_all)
+  local first = get(id, 'raw_of')
+  if not first then return end
+  local request = K.raw .. first
+  redis.call('HDEL', request, id)
+  if for_all or redis.call('HLEN', request) == 1 then
+    if get(id, 'unverified_bytes') then redis.call('HINCRBY', K.unverified, 'bytes', -redis.call('HSTRLEN', request, 'raw')) end
+    redis.call('DEL', request)
+  end
+end
+
+-- Lets go of what a submission holds besides its record: its share of the raw request, and its part of what strangers may store.
+local function release(id, for_all)
+  drop_raw(id, for_all)
+  local bytes = get(id, 'unverified_bytes')
+  if not bytes then return end
+  redis.call('HINCRBY', K.unverified, 'bytes', -bytes)
+  redis.call('HDEL', record(id), 'unverified_bytes')
+  redis.call('ZREM', K.evictable, id)
+end
+
+-- Removes the record itself; only the number of such submissions stays.
+local function remove(id)
+  redis.call('ZREM', K.state .. get(id, 'state'), id)
+  redis.call('DEL', record(id), record(id) .. ':timeline', record(id) .. ':attempts')
+  redis.call('HDEL', K.duplicates, id)
+  redis.call('XADD', K.changes, 'MAXLEN', '~', K.max_changes, '*', 'id', id)
+  redis.call('INCR', K.forgotten)
+end
+
+-- Removes a stranger's submission, receipt and all: receipts alone could fill the memory.
+local function evict(id, series)
+  release(id)
+  local key = get(id, 'duplicate_key')
+  if key and string.match(redis.call('GET', key) or '', '^%S+') == id then redis.call('DEL', key) end
+  count(string.format(series, get(id, 'source')))
+  redis.call('HINCRBY', K.unverified, 'evicted', 1)
+  redis.call('HSET', K.unverified, 'evicted_at', now)
+  remove(id)
+end
+
+-- Evicts until `bytes` more of unverified content fit below `limit`, first what is in quarantine, the oldest first; what waits for its
+-- delivery or for a person never. Returns whether they fit.
+local function make_room(bytes, limit, series)
+  if bytes > limit then return false end
+  local evictions = 0
+  while tonumber(redis.call('HGET', K.unverified, 'bytes') or 0) + bytes > limit do
+    local id = redis.call('ZRANGEBYSCORE', K.evictable, '-inf', '(' .. K.receipt_rank * K.eviction_rank_step, 'LIMIT', 0, 1)[1]
+    if not id or evictions == K.max_evictions then return false end
+    evict(id, series)
+    evictions = evictions + 1
+  end
+  return true
 end
 
 -- Keeps the duplicate key for `seconds`, as after a final state; nil keeps it without a limit.

@@ -1,11 +1,54 @@
--- Records each submission of a batch unless it is known. Replies {id, state, duplicate, conflict} for each one.
--- Arguments: spooled (true: these come from a spool); server (the run of the server that these are meant for; nil: any). From
--- ARGV[3] on: a map for each submission, packed before its batch:
+-- Records each submission of a batch unless it is known. Replies {id, state, duplicate, conflict, no room} for each one.
+-- Arguments: spooled (true: these come from a spool), server (the run of the server that these are meant for; absent: any),
+-- unverified_max (bytes that strangers may store; absent: no bound), memory_low (true: they may store no more than now), evicted (the
+-- counter's text, with %s for the source). From ARGV[3] on: a map for each submission, packed before its batch:
 -- id, source, state, received_at, raw, precedence, verified (1 or 0), and the counters accepted, duplicate and also; if present,
 -- lead, cause, why, fetch, and for its duplicate key: duplicate_key, duplicate_kind, fingerprint, window (milliseconds); for a source
--- without verification leads_per_hour, and the counters flooded and limited.
+-- without verification leads_per_hour, and the counters flooded and limited. The events
+-- of one request have its first event's id as raw_of, and raw only with the first of them in the batch; with none of them if
+-- somebody in it was erased. Those of strangers have the bytes that each takes, and in `room` those of the whole request: all of its
+-- events get room, or none.
 -- A spooled submission was acknowledged, so it always gets a record: a duplicate points to the first one, and one that reuses a
 -- key with another body is kept under key and body together, so that its own duplicates point to it.
+
+local shared = {}
+
+local function store_raw(id, item)
+  if not item.raw_of then
+    redis.call('HSET', record(id), 'raw', item.raw)
+    return
+  end
+  local request, raw = K.raw .. item.raw_of, shared[item.raw_of]
+  redis.call('HSET', record(id), 'raw_of', item.raw_of)
+  if not raw then return end
+  if redis.call('HEXISTS', request, 'raw') == 0 then
+    redis.call('HSET', request, 'raw', raw)
+    if item.bytes then redis.call('HINCRBY', K.unverified, 'bytes', #raw) end
+  end
+  redis.call('HSET', request, id, '')
+end
+
+local admitted = {}
+local limit = args.unverified_max or math.huge
+if args.memory_low then limit = math.min(limit, tonumber(redis.call('HGET', K.unverified, 'bytes') or 0)) end
+
+-- Whether a stranger's request fits. A spooled one was acknowledged, so it always does.
+local function admit(item)
+  local request = item.raw_of or item.id
+  if admitted[request] == nil then
+    admitted[request] = make_room(item.room, limit, args.evicted) or args.spooled
+    if not admitted[request] then
+      redis.call('HINCRBY', K.unverified, 'refused', 1)
+      redis.call('HSET', K.unverified, 'refused_at', now)
+    end
+  end
+  return admitted[request]
+end
+
+local function count_bytes(id, bytes)
+  redis.call('HSET', record(id), 'unverified_bytes', bytes)
+  redis.call('HINCRBY', K.unverified, 'bytes', bytes)
+end
 
 -- Counts a lead, and returns whether it is beyond what may flow in an hour. The hour before counts in proportion to its part in the
 -- last sixty minutes. The time is that of receipt, so that a spool of many hours is not a flood when it is handed over.
@@ -27,6 +70,7 @@ local replies = {}
 for i = 3, #ARGV do
   local item = cmsgpack.unpack(ARGV[i])
   local id, state, key, fingerprint = item.id, item.state, item.duplicate_key, item.fingerprint
+  if item.raw_of and item.raw then shared[item.raw_of] = item.raw end
 
   local first, first_id, first_print = false, '', ''
   if key then first = redis.call('GET', key) end
@@ -40,19 +84,22 @@ for i = 3, #ARGV do
 
   if redis.call('EXISTS', record(id)) == 1 then
     -- The same submission is handed over again, after a reply that got lost.
-    replies[#replies + 1] = { id, get(id, 'accepted_as'), 0, 0 }
+    replies[#replies + 1] = { id, get(id, 'accepted_as'), 0, 0, 0 }
   elseif conflict then
-    replies[#replies + 1] = { first_id, '', 0, 1 }
+    replies[#replies + 1] = { first_id, '', 0, 1, 0 }
   elseif first then
     count(item.duplicate)
     if args.spooled then
       redis.call('HSET', record(id), 'v', K.version, 'source', item.source, 'accepted_as', state, 'received_at', item.received_at,
         'attempts', 0, 'crashes', 0, 'duplicate_of', first_id, 'duplicate_key', '', 'duplicate_kind', '',
         'verified', item.verified)
+      if item.bytes then count_bytes(id, K.record_bytes) end
       move(id, 'ignored', 'intake', 'duplicate of ' .. first_id)
       count(item.accepted)
     end
-    replies[#replies + 1] = { first_id, get(first_id, 'accepted_as') or 'queued', 1, 0 }
+    replies[#replies + 1] = { first_id, get(first_id, 'accepted_as') or 'queued', 1, 0, 0 }
+  elseif item.bytes and not admit(item) then
+    replies[#replies + 1] = { id, '', 0, 0, 1 }
   else
     local why, also = item.why, item.also
     if state == 'queued' and item.leads_per_hour and floods(item) then
@@ -65,8 +112,10 @@ for i = 3, #ARGV do
       else redis.call('SET', key, id .. ' ' .. fingerprint) end
     end
     redis.call('HSET', record(id), 'v', K.version, 'source', item.source, 'accepted_as', state, 'received_at', item.received_at,
-      'lead', item.lead or '', 'raw', item.raw, 'attempts', 0, 'crashes', 0, 'duplicate_key', key or '',
+      'lead', item.lead or '', 'attempts', 0, 'crashes', 0, 'duplicate_key', key or '',
       'duplicate_kind', item.duplicate_kind or '', 'precedence', item.precedence, 'verified', item.verified)
+    store_raw(id, item)
+    if item.bytes then count_bytes(id, item.bytes) end
     if item.cause then redis.call('HSET', record(id), 'cause', item.cause) end
     if item.fetch then redis.call('HSET', record(id), 'fetch', item.fetch) end
     move(id, state, 'intake', why)
@@ -74,7 +123,7 @@ for i = 3, #ARGV do
     count(item.accepted)
     count(also)
     if state ~= 'queued' then remember_duplicates(id, K.duplicate_key_seconds) end
-    replies[#replies + 1] = { id, state, 0, 0 }
+    replies[#replies + 1] = { id, state, 0, 0, 0 }
   end
 end
 return replies

@@ -41,6 +41,7 @@ redis.call('ZREM', K.leases, id)
 redis.call('ZREM', K.outage, id)
 if redis.call('GET', K.probe) == id then redis.call('DEL', K.probe) end
 
+release(id, mark)
 local content = {}
 for _, field in ipairs(redis.call('HKEYS', record(id))) do
   if not RETAINED_FIELDS[field] then content[#content + 1] = field end
