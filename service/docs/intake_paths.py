@@ -255,7 +255,7 @@ def _submit_responses() -> Json:
         **problem_responses(
             "unreadable", "idempotency-key", "incomplete", "not-genuine", "origin", "handshake",
             "not-found", "too-slow", "too-large", "media-type", "no-contact", "key-reused", "rate",
-            "not-stored",
+            "framing", "head-too-large", "connections", "full", "not-stored",
         ),
     }  # fmt: skip
 

@@ -39,6 +39,12 @@ def rate_limit_address(address: str) -> str:
     return address
 
 
+def is_trusted_proxy(peer: str | None, trusted: Sequence[Network]) -> bool:
+    """Whether what this peer says about its clients is believed."""
+    address = _parse_address(peer or "")
+    return address is not None and _is_trusted(address, trusted)
+
+
 def _parse_address(text: str) -> IpAddress | None:
     text = text.strip().strip('"')
     if text.startswith("["):

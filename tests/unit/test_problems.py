@@ -30,6 +30,7 @@ def test_few_kinds_are_ours_to_answer_for() -> None:
     assert {name for name, kind in PROBLEM_KINDS.items() if kind.status >= 500} == {
         "not-stored",
         "away",
+        "full",
         "loading",
         "internal",
     }
