@@ -28,7 +28,7 @@ import uvicorn
 from litestar import Litestar
 
 from service.app import create_app
-from service.context import ServiceContext, build
+from service.context import ServiceContext, build, warn_of_short_secrets
 from service.ports import listen
 from service.web.bounded_protocol import (
     ADDRESS_SLOTS,
@@ -74,7 +74,7 @@ def serve(settings: Settings, make: MakeApp = create_app) -> None:
     anything listens, SystemExit if a process does not start.
     """
     logs.configure(settings.log_format, "service")
-    build(settings)
+    warn_of_short_secrets(build(settings).sources)
     _raise_file_limit()
     with _listen(settings.host, settings.port) as listener:
         port = listener.getsockname()[1]
