@@ -24,6 +24,7 @@ from service.ops.console.app import console_routes
 from service.ops.queries import SubmissionQueries
 from service.web.authorization import TokenGuard
 from service.web.lockout import Lockout
+from service.web.pages import add_default_headers
 from service.web.problems import HttpProblem, handle_http, handle_problem, handle_unexpected
 from service.web.request_id import add_request_id
 from worker.accept.acceptor import cancel_and_wait
@@ -71,7 +72,7 @@ def create_app(
             HTTPException: handle_http,
             Exception: handle_unexpected,
         },
-        before_send=[add_request_id],
+        before_send=[add_request_id, add_default_headers],
         lifespan=[partial(_lifespan, context, intake, actions.bulks)],
         openapi_config=None,
         logging_config=None,

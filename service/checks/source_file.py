@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from service.checks.finding import Finding, fail, ok, warn
-from service.sources.adapters.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS, demands_proof
 from service.sources.schema import MIN_SECRET_CHARS, ConfigError, Fault, Source, SourceFile
 from service.sources.source_file.loader import VERIFY_SECRETS, SecretUse, load_sources
 
@@ -81,7 +81,7 @@ def _setting(fault: Fault) -> str | None:
 def _check_source(source: Source, public_url: str | None) -> Iterator[Finding]:
     subject, setting = f"source {source.name}", f"sources.{source.name}.verify"
     line = f" (line {source.line})" if source.line else ""
-    if not is_verified(source):
+    if not demands_proof(source):
         yield warn(
             subject,
             f"anybody who knows the URL can post to it: verify is none{line}",
@@ -124,12 +124,6 @@ def _check_secrets(source: Source) -> Iterator[Finding]:
                 " shorter one (not shown)",
                 f"sources.{source.name}.verify",
             )
-
-
-def is_verified(source: Source) -> bool:
-    """Whether a request must prove its origin."""
-    scheme = source.verification.scheme
-    return scheme != "none" if scheme else ADAPTERS[source.adapter].scheme is not None
 
 
 def signs_url(source: Source) -> bool:

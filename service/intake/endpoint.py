@@ -108,7 +108,7 @@ class IntakeEndpoint:
         if result.outcome is Outcome.HANDSHAKE:
             return self._answer_handshake(intake, result)
         responses.check_storable(source, result)
-        receipts = await self._store(source, request, result, key)
+        receipts = await self._store(intake, request, result, key)
         response = responses.accepted_response(
             source, result, receipts, page=intake.wants_page, headers=intake.cors
         )
@@ -159,8 +159,14 @@ class IntakeEndpoint:
             raise HttpProblem("unreadable") from None
 
     async def _store(
-        self, source: Source, request: InboundRequest, result: NormalizationResult, key: str | None
+        self,
+        intake: IntakeContext,
+        request: InboundRequest,
+        result: NormalizationResult,
+        key: str | None,
     ) -> list[Receipt]:
+        source = intake.source
+        assert source is not None
         items = submissions.build_submissions(
             source,
             request,
@@ -169,6 +175,7 @@ class IntakeEndpoint:
             key=key,
             now=self.context.clock(),
             new_id=self.context.new_id,
+            sender=rate_limit_address(intake.client_address(self.context.settings.trusted_proxies)),
         )
         try:
             receipts = await self.context.acceptor.accept(items)

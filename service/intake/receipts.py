@@ -11,6 +11,7 @@ from litestar import Request, Response
 from service.context import ServiceContext
 from service.intake.context import build_inbound_request
 from service.intake.responses import public_state
+from service.sources.adapters.registry import demands_proof
 from service.sources.verification.token import has_valid_token, shows_token
 from service.web import pages
 from service.web.authorization import TokenGuard, parse_authorization
@@ -42,6 +43,8 @@ class Receipts:
         body = _public_fields(record)
         if await self._may_see_private(request, record.source):
             body |= _private_fields(record)
+        elif self._anybody_can_post_to(record.source):
+            body |= _undecided_fields(record)
         headers = {**pages.BARE_HEADERS, **_CORS, "Vary": "Authorization"}
         return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)
 
@@ -77,6 +80,10 @@ class Receipts:
         spooled = spool.find(submission_id) if spool else None
         return spooled_record(spooled) if spooled else self.context.ledger.get(submission_id)
 
+    def _anybody_can_post_to(self, source_name: str) -> bool:
+        source = self.context.sources.sources.get(source_name)
+        return source is None or not demands_proof(source)
+
     async def _may_see_private(self, request: Request[Any, Any, Any], source_name: str) -> bool:
         scheme, token = parse_authorization(request.headers.get("authorization", ""))
         bearer = token if scheme == "bearer" else ""
@@ -100,6 +107,15 @@ def _public_fields(record: Record) -> dict[str, Any]:
         "received_at": format_iso(record.received_at, timespec="milliseconds"),
         "updated_at": format_iso(record.updated_at, timespec="milliseconds"),
         "duplicate_of": record.duplicate_of,
+    }
+
+
+def _undecided_fields(record: Record) -> dict[str, Any]:
+    """What a stranger sees whatever became of it: else spam could be told by its never changing."""
+    return {
+        "state": public_state(record.accepted_as),
+        "result": None,
+        "updated_at": format_iso(record.received_at, timespec="milliseconds"),
     }
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from service.intake.content import content_digest
-from service.sources.adapters.registry import ADAPTERS
+from service.sources.adapters.registry import ADAPTERS, demands_proof
 from service.sources.request import InboundRequest, NormalizationResult, Outcome, SourceEvent
 from service.sources.schema import Source
 from service.web.body import media_type
@@ -41,12 +41,21 @@ def idempotency_key(request: InboundRequest) -> str | None:
 
 
 def duplicate_key(
-    source: Source, request: InboundRequest, event: SourceEvent, index: int, key: str | None
+    source: Source,
+    request: InboundRequest,
+    event: SourceEvent,
+    index: int,
+    key: str | None,
+    sender: str = "",
 ) -> DuplicateKey | None:
     """What makes the event at `index` of its request a duplicate of another event of the source.
 
     `key` is the Idempotency-Key; it wins over the product's event id, which wins over the content.
     Without either, the result is None if the source has no dedupe window.
+
+    `sender` is the client's address. Where anybody can post, the same content is the same event
+    only from the same address: else "duplicate" would tell a stranger who guesses it that somebody
+    has posted it.
     """
     body = fingerprint(request)
     if key is not None:
@@ -59,7 +68,7 @@ def duplicate_key(
         return None
     return DuplicateKey(
         kind="content",
-        value=_content_digest(source, request, event, index, body),
+        value=_content_digest(source, request, event, index, body, sender),
         fingerprint=body,
         window=source.dedupe_window,
     )
@@ -75,7 +84,12 @@ def fingerprint(request: InboundRequest) -> str:
 
 
 def _content_digest(
-    source: Source, request: InboundRequest, event: SourceEvent, index: int, body: str
+    source: Source,
+    request: InboundRequest,
+    event: SourceEvent,
+    index: int,
+    body: str,
+    sender: str,
 ) -> str:
     """A digest of the lead, however it was encoded; of the bytes where there is no usable lead.
 
@@ -85,9 +99,10 @@ def _content_digest(
     family = "form" if media_type(request.content_type) in _FORMS else "json"
     if event.outcome is Outcome.SPAM:
         family += "-spam"
+    senders = [sender] if sender and not demands_proof(source) else []
     if event.lead is None or not event.lead.has_contact:
-        return digest(family, body, str(index))
-    return digest(family, content_digest(source, event.lead))
+        return digest(family, body, str(index), *senders)
+    return digest(family, content_digest(source, event.lead), *senders)
 
 
 def events_of(result: NormalizationResult) -> list[SourceEvent]:
@@ -116,10 +131,12 @@ def build_submissions(
     key: str | None,
     now: float,
     new_id: Callable[[], str],
+    sender: str = "",
 ) -> list[Submission]:
     """Build one submission for each event.
 
-    `raw` is the request without its secrets, `key` the Idempotency-Key, `now` Unix seconds.
+    `raw` is the request without its secrets, `key` the Idempotency-Key, `now` Unix seconds,
+    `sender` the client's address.
     """
     return [
         Submission(
@@ -129,7 +146,7 @@ def build_submissions(
             received_at=now,
             lead=event.lead,
             raw=raw,
-            duplicate_key=duplicate_key(source, request, event, index, key),
+            duplicate_key=duplicate_key(source, request, event, index, key, sender),
             cause=_dead_cause(source, result, event),
             why=event.reason,
             fetch=event.fetch,

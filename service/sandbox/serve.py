@@ -26,6 +26,7 @@ from service.sandbox.account.company import Clocks, Company
 from service.sandbox.account.store import StateFile
 from service.sandbox.account_page import page_routes
 from service.sandbox.control import control_routes
+from service.sandbox.credentials import refuse_other_sites
 from service.sandbox.gateway import Gateway
 from service.sandbox.resources.lead_handlers import index_lead
 from service.sandbox.resources.organization_handlers import index_organization
@@ -71,6 +72,7 @@ def create_app(
 
     return Litestar(
         route_handlers=[api, *control_routes(), *page_routes()],
+        middleware=[refuse_other_sites],
         on_shutdown=[close],
         state=State({"gateway": gateway}),
         openapi_config=None,

@@ -45,8 +45,10 @@ def test_the_public_sees_no_personal_data(world: World) -> None:
 
 
 def test_the_delivery_shows_in_the_receipt(world: World, redis: redis_py.Redis) -> None:
-    """Once delivered, the public sees the result, and who may also the ids at Pipedrive."""
-    posted = world.post().json()
+    """Once delivered, the public sees the result where senders prove who they are; whoever may,
+    also the ids at Pipedrive.
+    """
+    posted = world.post("partner").json()
     moved = {
         "state": "delivered",
         "result": "created",
@@ -116,6 +118,24 @@ def test_quarantine_is_told_to_nobody_without_a_token(world: World) -> None:
         world.client.get(posted["status_url"], headers={"x-key": "s3cret"}).json()["state"]
         == "quarantined"
     )
+
+
+@pytest.mark.parametrize("state", ["delivered", "dead", "discarded", "erased", "waiting"])
+def test_nobody_can_tell_spam_from_genuine(world: World, redis: redis_py.Redis, state: str) -> None:
+    """Where anybody can post, the public's view of a submission never changes, so that spam, which
+    waits for a person, looks like any other.
+    """
+    genuine = world.post("contact").json()
+    world.result = make_result(Outcome.SPAM)
+    spam = world.post("contact").json()
+    moved = {"state": state, "result": "created", "updated_at": "1800000000.5"}
+    for name, value in moved.items():
+        redis.hset(keys.submission(genuine["id"]), name, value)
+    views = [world.client.get(each["status_url"]).json() for each in (genuine, spam)]
+    for view in views:
+        assert view.pop("updated_at") == view.pop("received_at")
+        del view["id"]
+    assert views[0] == views[1]
 
 
 def test_a_dead_one_says_why_to_its_owner(world: World) -> None:

@@ -7,6 +7,7 @@ from pkgutil import iter_modules
 
 from service.sources import adapters
 from service.sources.adapters.base import Adapter
+from service.sources.schema import Source
 
 # Modules of the package that the products share.
 SHARED_MODULES = frozenset({"base", "questions", "registry"})
@@ -37,3 +38,9 @@ def load_adapter(module_name: str) -> Adapter:
 
 
 ADAPTERS = find_adapters()
+
+
+def demands_proof(source: Source) -> bool:
+    """Whether the source accepts only requests that prove where they come from."""
+    scheme = source.verification.scheme
+    return scheme != "none" if scheme else ADAPTERS[source.adapter].scheme is not None
