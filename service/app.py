@@ -22,6 +22,9 @@ from service.ops.api.app import api_router
 from service.ops.auth import OpsAuth
 from service.ops.console.app import console_routes
 from service.ops.queries import SubmissionQueries
+from service.web.authorization import TokenGuard
+from service.web.lockout import Lockout
+from service.web.pages import add_default_headers
 from service.web.problems import HttpProblem, handle_http, handle_problem, handle_unexpected
 from service.web.request_id import add_request_id
 from worker.accept.acceptor import cancel_and_wait
@@ -46,7 +49,10 @@ def create_app(
         context.ledger, context.sources, context.settings.data_dir
     )
     actions = Actions(context.ledger, queries, context.settings.data_dir)
-    auth = OpsAuth(context)
+    guard = TokenGuard(
+        context.settings.ops_tokens or (), Lockout(context.aredis, context.acceptor.breaker)
+    )
+    auth = OpsAuth(context, guard)
     api = api_router(auth, queries, actions)
     # Without a token configured, none of the operators' paths exist; they are documented anyway.
     is_ops_open = bool(context.settings.ops_tokens)
@@ -55,7 +61,7 @@ def create_app(
     intake = IntakeEndpoint(context)
     return Litestar(
         route_handlers=[
-            *intake_routes(intake, Receipts(context)),
+            *intake_routes(intake, Receipts(context, guard)),
             *health_routes(Health(context)),
             *docs_routes(context, api),
             *ops,
@@ -66,7 +72,7 @@ def create_app(
             HTTPException: handle_http,
             Exception: handle_unexpected,
         },
-        before_send=[add_request_id],
+        before_send=[add_request_id, add_default_headers],
         lifespan=[partial(_lifespan, context, intake, actions.bulks)],
         openapi_config=None,
         logging_config=None,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import structlog
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
@@ -95,3 +96,13 @@ def build(settings: Settings, env: Mapping[str, str] | None = None) -> ServiceCo
         aredis=aredis,
         meter=meter,
     )
+
+
+def warn_of_short_secrets(sources: SourceProvider) -> None:
+    """Say what `leadline check` fails for: a secret that could be guessed."""
+    for source in sources.sources.values():
+        for secret in filter(None, (*source.secrets, source.challenge)):
+            if secret.is_short:
+                structlog.get_logger().warning(
+                    "secret is short", source=source.name, variable=secret.env
+                )

@@ -26,5 +26,21 @@ def bind_error(host: str, port: int) -> OSError | None:
     return None
 
 
+def listen(host: str, port: int, backlog: int) -> socket.socket:
+    """Listen there; on a free port if it is 0. Raises OSError.
+
+    The port is never shared with another listener, also not with one that would.
+    """
+    listener = _socket(host)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
 def _socket(host: str) -> socket.socket:
     return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)

@@ -1,87 +1,157 @@
-"""Starts and stops the server: one or several processes of the application."""
+"""Starts and stops the server: one or several processes of the application.
+
+The parent listens and looks after its children; each child accepts connections from the same
+socket, so that those which wait while a child is replaced are served by the next.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import errno
+import logging
+import multiprocessing
 import os
 import resource
+import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
 
 import structlog
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
+import uvicorn
 from litestar import Litestar
 
 from service.app import create_app
-from service.context import ServiceContext, build
-from service.ports import bind_error, find_free_port
+from service.context import ServiceContext, build, warn_of_short_secrets
+from service.ports import listen
+from service.web.bounded_protocol import (
+    ADDRESS_SLOTS,
+    MAX_CONNECTIONS,
+    Admission,
+    BoundedProtocol,
+    ConnectionCounts,
+)
 from worker import logs
 from worker.settings.table import Settings
 
 POLL_SECONDS = 0.1
-
-
-class SignalSafeEvent:
-    """Replaces a `threading.Event` that signal handlers set.
-
-    An event's lock cannot be taken twice by one thread, so a second signal that arrives while the
-    first one's handler sets it would block the process for ever.
-    """
-
-    def __init__(self) -> None:
-        self._is_set = False
-
-    def set(self) -> None:
-        self._is_set = True
-
-    def clear(self) -> None:
-        self._is_set = False
-
-    def wait(self) -> None:
-        while not self._is_set:
-            time.sleep(POLL_SECONDS)
-
-
 # The children of a server that was killed let go of its port within a second.
 PORT_PATIENCE_SECONDS = 3.0
-
 # Requests in progress at SIGTERM get this long; a slow body is cut off after ten seconds.
 STOP_TIMEOUT_SECONDS = 12
-HEAD_TIMEOUT_SECONDS = 10
-MAX_HEAD_BYTES = 64 * 1024
-# Connections at a time in each process: a thousand slow ones leave room for the others.
-MAX_CONNECTIONS = 4096
+# A child that is still there so long after is killed; all in all we stop within 15 s.
+KILL_AFTER_SECONDS = STOP_TIMEOUT_SECONDS + 2
+RESPAWN_SECONDS = 1.0
+BACKLOG = 2048
+# How often overdue connections are looked for, in ticks of uvicorn's loop of 0.1 s.
+TICKS_BETWEEN_SWEEPS = 10
+
+MakeApp = Callable[[ServiceContext], Litestar]
 
 
-def application() -> Litestar:
-    """Builds the application for a server that is started by other means.
+class Job(NamedTuple):
+    """What a child is given: `row` is its own of `table`, see ConnectionCounts."""
 
-    For example, `granian --interface asgi --factory service.server:application`. Reads the
-    environment. Raises SettingsError or ConfigError with every fault at once.
+    settings: Settings
+    make: MakeApp
+    parent: int
+    listener: socket.socket
+    table: Any
+    key: bytes
+    row: int
+
+
+def serve(settings: Settings, make: MakeApp = create_app) -> None:
+    """Serves until SIGTERM or SIGINT, then stops within 15 s.
+
+    `make` builds the application in each process. Raises SettingsError or ConfigError before
+    anything listens, SystemExit if a process does not start.
     """
-    return _load(Settings.for_service(os.environ))
-
-
-def _load(settings: Settings, make: Callable[[ServiceContext], Litestar] = create_app) -> Litestar:
-    """What each server process runs first."""
     logs.configure(settings.log_format, "service")
-    return make(build(settings))
+    warn_of_short_secrets(build(settings).sources)
+    _raise_file_limit()
+    with _listen(settings.host, settings.port) as listener:
+        port = listener.getsockname()[1]
+        settings = dataclasses.replace(settings, port=port)
+        structlog.get_logger().info(
+            "listening", url=f"http://{settings.host}:{port}", processes=settings.service_processes
+        )
+        spawn = multiprocessing.get_context("spawn")
+        table = spawn.RawArray("H", settings.service_processes * ADDRESS_SLOTS)
+        job = Job(settings, make, os.getpid(), listener, table, secrets.token_bytes(16), 0)
+        _Processes(job, settings.service_processes).run()
 
 
-def _load_in_child(
-    settings: Settings, make: Callable[[ServiceContext], Litestar], parent: int
-) -> Litestar:
-    """`_load`, in a process that must not outlive the one that started it."""
-    threading.Thread(target=_stop_with_parent, args=(parent,), name="parent", daemon=True).start()
-    return _load(settings, make)
+class _Processes:
+    """The children: kept running, and stopped together."""
+
+    def __init__(self, job: Job, count: int) -> None:
+        self._job = job
+        self._context = multiprocessing.get_context("spawn")
+        self._is_stopping = False
+        self._children: list[BaseProcess] = []
+        self._count = count
+
+    def run(self) -> None:
+        """Run until a signal. Raises SystemExit if one of the first children does not start."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._request_stop)
+        self._children = [self._start(row) for row in range(self._count)]
+        first = set(self._children)
+        try:
+            while not self._is_stopping:
+                time.sleep(POLL_SECONDS)
+                for row, child in enumerate(self._children):
+                    if child.exitcode is not None and not self._is_stopping:
+                        if child.exitcode > 0 and child in first:
+                            raise SystemExit(child.exitcode)
+                        self._replace(row, child)
+        finally:
+            self._stop()
+
+    def _request_stop(self, *_: object) -> None:
+        self._is_stopping = True
+
+    def _replace(self, row: int, child: BaseProcess) -> None:
+        structlog.get_logger().warning("server process ended", exit_code=child.exitcode)
+        time.sleep(RESPAWN_SECONDS)
+        self._children[row] = self._start(row)
+
+    def _start(self, row: int) -> BaseProcess:
+        child = self._context.Process(
+            target=_run_child, args=(self._job._replace(row=row),), name=f"server-{row}"
+        )
+        child.start()
+        return child
+
+    def _stop(self) -> None:
+        for child in self._children:
+            child.terminate()
+        deadline = time.monotonic() + KILL_AFTER_SECONDS
+        for child in self._children:
+            child.join(max(0.0, deadline - time.monotonic()))
+            if child.exitcode is None:
+                child.kill()
+                child.join()
+
+
+def _run_child(job: Job) -> None:
+    threading.Thread(
+        target=_stop_with_parent, args=(job.parent,), name="parent", daemon=True
+    ).start()
+    logs.configure(job.settings.log_format, "service")
+    app = job.make(build(job.settings))
+    counts = ConnectionCounts(job.table, job.row, job.key)
+    admission = Admission(
+        counts, job.settings.connections_per_address, job.settings.trusted_proxies
+    )
+    _Server(app, admission).run(sockets=[job.listener])
 
 
 def _stop_with_parent(parent: int) -> None:
@@ -90,62 +160,53 @@ def _stop_with_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def serve(settings: Settings, make: Callable[[ServiceContext], Litestar] = create_app) -> None:
-    """Serves until SIGTERM or SIGINT, then stops within 15 s.
-
-    `make` builds the application in each process. Raises SettingsError or ConfigError before
-    anything listens, SystemExit if a process does not start.
-    """
-    logs.configure(settings.log_format, "service")
-    build(settings)
-    _raise_file_limit()
-    port = settings.port or find_free_port(settings.host)
-    _require_port(settings.host, port)
-    settings = dataclasses.replace(settings, port=port)
-    structlog.get_logger().info(
-        "listening", url=f"http://{settings.host}:{port}", processes=settings.service_processes
-    )
-    server = _server(settings, port)
-    server.main_loop_interrupt = SignalSafeEvent()
-    server.serve(
-        target_loader=partial(_load_in_child, settings, make, os.getpid()), wrap_loader=False
-    )
-
-
-def _server(settings: Settings, port: int) -> Any:
+class _Server(uvicorn.Server):
     """Serves HTTP/1.1 only: proxies speak it to us, and a protocol that is off cannot be abused."""
-    return Granian(
-        "service.server:application",
-        address=settings.host,
-        port=port,
-        interface=Interfaces.ASGI,
-        workers=settings.service_processes,
-        http=HTTPModes.http1,
-        loop=Loops.uvloop,
-        websockets=False,
-        backlog=2048,
-        backpressure=MAX_CONNECTIONS,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=HEAD_TIMEOUT_SECONDS * 1000, max_buffer_size=MAX_HEAD_BYTES
-        ),
-        log_enabled=False,
-        workers_kill_timeout=STOP_TIMEOUT_SECONDS,
-        respawn_failed_workers=True,
-    )
+
+    def __init__(self, app: Litestar, admission: Admission) -> None:
+        config = uvicorn.Config(
+            app,
+            http=partial(BoundedProtocol, admission),  # type: ignore[arg-type]
+            loop="uvloop",
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            proxy_headers=False,  # who is trusted, service.web.client_address decides
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            log_level=logging.CRITICAL,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
+        )
+        super().__init__(config)
+        self._admission = admission
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_BETWEEN_SWEEPS == 0:
+            self._admission.end_overdue()
+        return await super().on_tick(counter)
+
+    def handle_exit(self, *_: object) -> None:
+        """Stop. Unlike uvicorn's own, the process then ends with 0, not by the signal."""
+        self.should_exit = True
 
 
-def _require_port(host: str, port: int) -> None:
+def _listen(host: str, port: int) -> socket.socket:
     """Exit with one line if the port is taken or not ours to listen on.
 
     Another `leadline` there counts too. What a killed one left behind is given a moment to end.
     """
     deadline = time.monotonic() + PORT_PATIENCE_SECONDS
-    while error := bind_error(host, port):
-        if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-            raise SystemExit(
-                f"leadline: cannot listen on {host}:{port}: {error.strerror or error};"
-                " stop what listens there, or set LEADLINE_HOST and LEADLINE_PORT"
-            )
+    while True:
+        try:
+            return listen(host, port, BACKLOG)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise SystemExit(
+                    f"leadline: cannot listen on {host}:{port}: {error.strerror or error};"
+                    " stop what listens there, or set LEADLINE_HOST and LEADLINE_PORT"
+                ) from None
         time.sleep(0.1)
 
 

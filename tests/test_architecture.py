@@ -38,7 +38,7 @@ SERVICE = {
     "health": "context web",
     "background": "alerts context intake",
     "app": "background context docs health intake ops web",
-    "server": "app context ports",
+    "server": "app context ports web",
     "cli": "attribution checks intake local ops overview ports reports sandbox server settings sources",
 }
 WORKER = {

@@ -44,7 +44,7 @@ ENVIRONMENT_IS_READ_IN = (
     "service/sandbox/serve.py",
 )
 NOT_IN_SOURCES = frozenset(
-    {"litestar", "redis", "rq", "httpx", "granian", "socket", "subprocess", "click", "jinja2"}
+    {"litestar", "redis", "rq", "httpx", "uvicorn", "socket", "subprocess", "click", "jinja2"}
 )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from service.checks.finding import Finding, fail, ok, warn
 from service.sources.adapters.registry import ADAPTERS, demands_proof
-from service.sources.schema import ConfigError, Fault, Source, SourceFile
-from service.sources.source_file.loader import SecretUse, load_sources
+from service.sources.schema import MIN_SECRET_CHARS, ConfigError, Fault, Source, SourceFile
+from service.sources.source_file.loader import VERIFY_SECRETS, SecretUse, load_sources
 
 SOURCE_FILE = "source file"
 
@@ -56,6 +56,8 @@ def check_source_file(
     ]
     for source in file.sources.values():
         findings += _check_source(source, public_url)
+    for source in _with_secrets(path, env):
+        findings += _check_secrets(source)
     return file, findings
 
 
@@ -103,6 +105,25 @@ def _check_source(source: Source, public_url: str | None) -> Iterator[Finding]:
             f" rest{line}"
         )
         yield warn(subject, message, f"sources.{source.name}.fetch.token_env")
+
+
+def _with_secrets(path: Path, env: Mapping[str, str]) -> list[Source]:
+    """The sources with the secrets that senders show; none where one is missing."""
+    try:
+        return list(load_sources(path, env, secrets=VERIFY_SECRETS).sources.values())
+    except ConfigError:
+        return []
+
+
+def _check_secrets(source: Source) -> Iterator[Finding]:
+    for secret in filter(None, (*source.secrets, source.challenge)):
+        if secret.is_short:
+            yield fail(
+                f"source {source.name}",
+                f"{secret.env}: expected a secret of at least {MIN_SECRET_CHARS} characters, got a"
+                " shorter one (not shown)",
+                f"sources.{source.name}.verify",
+            )
 
 
 def signs_url(source: Source) -> bool:

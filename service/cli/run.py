@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from typing import Literal
 import click
 
 from service.cli import setup
+from service.local.generated_secrets import SECRETS_FILE, load_or_create
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedisError, find_redis_url
 from service.local.stack import Endpoints, LocalStack, StartError, leadline_argv
@@ -203,7 +204,10 @@ def up() -> None:
     logs.configure(settings.log_format, "up")
     try:
         with LocalStack(settings, env, data_dir=settings.data_dir) as stack:
-            _print_endpoints(stack.endpoints, sources, env if env != dict(os.environ) else {})
+            generated = [name for name in EXAMPLE_SECRETS if name in env and name not in os.environ]
+            _print_endpoints(stack.endpoints, sources)
+            _print_secrets(stack.endpoints, settings, {name: env[name] for name in generated})
+            _print_example(stack.endpoints, sources)
             stack.run_until_signal()
     except (StartError, EmbeddedRedisError) as error:
         setup.exit_with_error(f"leadline: {error}")
@@ -218,27 +222,48 @@ def with_example_secrets(settings: Settings, env: Mapping[str, str]) -> dict[str
     if path.is_file() and path.read_text("utf-8", "replace").startswith(
         packaged_example().read_text("utf-8")
     ):
-        return {name: secrets.token_hex(16) for name in EXAMPLE_SECRETS} | dict(env)
+        return load_or_create(settings.data_dir, EXAMPLE_SECRETS) | dict(env)
     return dict(env)
 
 
-def _print_endpoints(endpoints: Endpoints, sources: SourceFile, env: Mapping[str, str]) -> None:
+def _print_endpoints(endpoints: Endpoints, sources: SourceFile) -> None:
     click.echo("\nLeadline is up. Ctrl-C stops it; accepted submissions survive.\n")
     for name, source in sources.sources.items():
         click.echo(f"  intake    {endpoints.service_url}/in/{name}  ({source.adapter})")
     click.echo(f"  API       {endpoints.service_url}/docs")
     click.echo(f"  console   {endpoints.service_url}/ops")
-    click.echo(
-        f"  token     {endpoints.operator_token}  (to sign in there; for programs: Authorization:"
-        " Bearer)"
-    )
     if endpoints.sandbox_url:
         click.echo(f"  Pipedrive {endpoints.sandbox_url}  (sandbox: leads, persons and calls)")
     else:
         click.echo(f"  Pipedrive {endpoints.pipedrive_url}")
-    secrets_made = [name for name in EXAMPLE_SECRETS if name in env]
-    for name in secrets_made:
-        click.echo(f"  {name}={env[name]}")
+
+
+def _print_secrets(endpoints: Endpoints, settings: Settings, generated: Mapping[str, str]) -> None:
+    """Show the console's token and the secrets generated for the example, but in no journal.
+
+    The journal of a service is kept, and read by others.
+    """
+    if not _is_journal(sys.stdout.fileno()):
+        click.echo(
+            f"  token     {endpoints.operator_token}  (to sign in there; for programs:"
+            " Authorization: Bearer)"
+        )
+        for name, value in generated.items():
+            click.echo(f"  {name}={value}")
+    elif settings.ops_tokens and not generated:
+        click.echo("  token     an operator's of LEADLINE_OPS_TOKENS")
+    else:
+        names = ", ".join(["the console's token", *generated])
+        click.echo(f"  secrets   {names}: in {settings.data_dir / SECRETS_FILE}")
+
+
+def _is_journal(stream: int) -> bool:
+    """Whether systemd's journal reads the stream, as systemd.exec(5) says."""
+    status = os.fstat(stream)
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _print_example(endpoints: Endpoints, sources: SourceFile) -> None:
     first = next(iter(sources.sources), None)
     if first:
         click.echo(

@@ -255,7 +255,8 @@ def _submit_responses() -> Json:
         **problem_responses(
             "unreadable", "idempotency-key", "incomplete", "not-genuine", "origin", "handshake",
             "not-found", "too-slow", "too-large", "media-type", "too-many-events", "no-contact",
-            "key-reused", "rate", "not-stored", "no-room",
+            "key-reused", "rate", "framing", "head-too-large", "connections", "full", "not-stored",
+            "no-room",
         ),
     }  # fmt: skip
 

@@ -117,7 +117,7 @@ class IntakeEndpoint:
         responses.check_storable(source, result)
         key = key or submissions.idempotency_field(result)
         await self.limiter.count_rest(intake.limits, len(result.events) - 1)
-        receipts = await self._store(source, request, result, key)
+        receipts = await self._store(intake, request, result, key)
         response = responses.accepted_response(
             source, result, receipts, page=intake.wants_page, headers=intake.cors
         )
@@ -181,10 +181,16 @@ class IntakeEndpoint:
             raise HttpProblem("unreadable") from None
 
     async def _store(
-        self, source: Source, request: InboundRequest, result: NormalizationResult, key: str | None
+        self,
+        intake: IntakeContext,
+        request: InboundRequest,
+        result: NormalizationResult,
+        key: str | None,
     ) -> list[Receipt]:
         if self.context.promise.refusal is not None:
             raise HttpProblem("unsafe-store", headers={"Retry-After": str(UNSAFE_RETRY_SECONDS)})
+        source = intake.source
+        assert source is not None
         items = submissions.build_submissions(
             source,
             request,
@@ -193,6 +199,7 @@ class IntakeEndpoint:
             key=key,
             now=self.context.clock(),
             new_id=self.context.new_id,
+            sender=rate_limit_address(intake.client_address(self.context.settings.trusted_proxies)),
         )
         try:
             receipts = await self.context.acceptor.accept(items)

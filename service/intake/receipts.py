@@ -11,12 +11,14 @@ from litestar import Request, Response
 from service.context import ServiceContext
 from service.intake.context import build_inbound_request
 from service.intake.responses import public_state
-from service.sources.verification.token import has_valid_token
+from service.sources.verification.token import has_valid_token, shows_token
 from service.web import pages
-from service.web.authorization import find_token_owner, parse_authorization
+from service.web.authorization import TokenGuard, parse_authorization
+from service.web.client_address import requester_address
 from service.web.origins import EXPOSED_HEADERS
 from service.web.problems import HttpProblem
 from service.web.request_id import is_submission_id
+from worker.contract import State
 from worker.errors import StoreUnavailable
 from worker.ledger import Record
 from worker.ledger.record import spooled_record
@@ -28,18 +30,21 @@ _CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EX
 class Receipts:
     """`/submissions/{id}`. One per process."""
 
-    def __init__(self, context: ServiceContext) -> None:
+    def __init__(self, context: ServiceContext, guard: TokenGuard) -> None:
         self.context = context
+        self._guard = guard
 
     async def get(self, request: Request[Any, Any, Any]) -> Response[bytes]:
         """Show a submission: its public fields, and to holders of a token also its delivery.
 
-        The source's own token and an ops token both count. Raises HttpProblem 404 and 503.
+        The source's own token and an ops token both count. Raises HttpProblem 404, 429 and 503.
         """
         record = await self._find(request.path_params["submission"])
         body = _public_fields(record)
-        if self._may_see_private(request, record.source):
+        if await self._may_see_private(request, record.source):
             body |= _private_fields(record)
+        elif record.accepted_as is State.QUARANTINED and record.state is not State.DELIVERED:
+            body |= _undecided_fields(record)
         headers = {**pages.BARE_HEADERS, **_CORS, "Vary": "Authorization"}
         return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)
 
@@ -75,12 +80,18 @@ class Receipts:
         spooled = spool.find(submission_id) if spool else None
         return spooled_record(spooled) if spooled else self.context.ledger.get(submission_id)
 
-    def _may_see_private(self, request: Request[Any, Any, Any], source_name: str) -> bool:
+    async def _may_see_private(self, request: Request[Any, Any, Any], source_name: str) -> bool:
         scheme, token = parse_authorization(request.headers.get("authorization", ""))
-        if scheme == "bearer" and find_token_owner(token, self.context.settings.ops_tokens or ()):
-            return True
+        bearer = token if scheme == "bearer" else ""
         source = self.context.sources.sources.get(source_name)
-        return source is not None and has_valid_token(build_inbound_request(request.scope), source)
+        inbound = build_inbound_request(request.scope)
+        if not bearer and (source is None or not shows_token(inbound, source)):
+            return False
+        is_source_s = source is not None and has_valid_token(inbound, source)
+        address = requester_address(request, self.context.settings.trusted_proxies)
+        return await self._guard.is_right(
+            address, bearer, f"source {source_name}" if is_source_s else None
+        )
 
 
 def _public_fields(record: Record) -> dict[str, Any]:
@@ -92,6 +103,15 @@ def _public_fields(record: Record) -> dict[str, Any]:
         "received_at": format_iso(record.received_at, timespec="milliseconds"),
         "updated_at": format_iso(record.updated_at, timespec="milliseconds"),
         "duplicate_of": record.duplicate_of,
+    }
+
+
+def _undecided_fields(record: Record) -> dict[str, Any]:
+    """What a stranger sees of what looked like spam, whatever a person decided about it."""
+    return {
+        "state": public_state(record.accepted_as),
+        "result": None,
+        "updated_at": format_iso(record.received_at, timespec="milliseconds"),
     }
 
 

@@ -50,7 +50,12 @@ def _check_key(key: str) -> str:
 
 
 def duplicate_key(
-    source: Source, request: InboundRequest, event: SourceEvent, index: int, key: str | None
+    source: Source,
+    request: InboundRequest,
+    event: SourceEvent,
+    index: int,
+    key: str | None,
+    sender: str = "",
 ) -> DuplicateKey | None:
     """What makes the event at `index` of its request a duplicate of another event of the source.
 
@@ -58,6 +63,10 @@ def duplicate_key(
     a proxy on the way. Then counts `key`, the Idempotency-Key; then an event id that nobody signed,
     together with the body, so that whoever guesses an id takes nobody's place; then the content.
     The result is None if there is none of these and the source has no dedupe window.
+
+    `sender` is the client's address. Where anybody can post, the same content is the same event
+    only from the same address: else "duplicate" would tell a stranger who guesses it that somebody
+    has posted it.
     """
     body = fingerprint(request)
     if event.event_id and demands_proof(source) and not event.is_id_unsigned:
@@ -72,7 +81,7 @@ def duplicate_key(
         return None
     return DuplicateKey(
         kind="content",
-        value=_content_digest(source, request, event, index, body),
+        value=_content_digest(source, request, event, index, body, sender),
         fingerprint=body,
         window=source.dedupe_window,
     )
@@ -88,7 +97,12 @@ def fingerprint(request: InboundRequest) -> str:
 
 
 def _content_digest(
-    source: Source, request: InboundRequest, event: SourceEvent, index: int, body: str
+    source: Source,
+    request: InboundRequest,
+    event: SourceEvent,
+    index: int,
+    body: str,
+    sender: str,
 ) -> str:
     """A digest of the lead, however it was encoded; of the bytes where there is no usable lead.
 
@@ -98,9 +112,10 @@ def _content_digest(
     family = "form" if media_type(request.content_type) in _FORMS else "json"
     if event.outcome is Outcome.SPAM:
         family += "-spam"
+    senders = [sender] if sender and not demands_proof(source) else []
     if event.lead is None or not event.lead.has_contact:
-        return digest(family, body, str(index))
-    return digest(family, content_digest(source, event.lead))
+        return digest(family, body, str(index), *senders)
+    return digest(family, content_digest(source, event.lead), *senders)
 
 
 def events_of(result: NormalizationResult) -> list[SourceEvent]:
@@ -129,10 +144,12 @@ def build_submissions(
     key: str | None,
     now: float,
     new_id: Callable[[], str],
+    sender: str = "",
 ) -> list[Submission]:
     """Build one submission for each event.
 
-    `raw` is the request without its secrets, `key` the Idempotency-Key, `now` Unix seconds.
+    `raw` is the request without its secrets, `key` the Idempotency-Key, `now` Unix seconds,
+    `sender` the client's address.
     """
     events = events_of(result)
     ids = [new_id() for _ in events]
@@ -144,7 +161,7 @@ def build_submissions(
             received_at=now,
             lead=event.lead,
             raw=raw,
-            duplicate_key=duplicate_key(source, request, event, index, key),
+            duplicate_key=duplicate_key(source, request, event, index, key, sender),
             cause=_dead_cause(source, result, event),
             why=event.reason,
             fetch=event.fetch,

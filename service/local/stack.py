@@ -12,7 +12,6 @@ killed.
 
 from __future__ import annotations
 
-import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from service.local.generated_secrets import load_or_create
 from service.local.processes import Child, Supervisor
 from service.local.redis import EmbeddedRedis
 from service.ports import bind_error, find_free_port
@@ -52,6 +52,10 @@ class Endpoints(Struct, frozen=True, kw_only=True):
 
     def settings(self) -> Settings:
         return Settings.for_all(self.env)
+
+
+# The name under which the console's token is stored.
+OPERATOR_TOKEN = "operator_token"
 
 
 class LocalStack:
@@ -127,7 +131,11 @@ class LocalStack:
     ) -> Endpoints:
         sandbox_url = f"http://127.0.0.1:{sandbox}" if sandbox else None
         operators = [token for token in settings.ops_tokens or () if token.role == "operator"]
-        token = str(operators[0].token) if operators else secrets.token_urlsafe(18)
+        token = (
+            str(operators[0].token)
+            if operators
+            else load_or_create(self._data_dir, [OPERATOR_TOKEN])[OPERATOR_TOKEN]
+        )
         env = self._env | {
             "REDIS_URL": redis_url,
             "LEADLINE_PORT": str(port),

@@ -12,7 +12,7 @@ import contextlib
 import time
 from collections.abc import MutableMapping
 from typing import Any, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from litestar import Request
 from msgspec import Struct
@@ -20,11 +20,16 @@ from redis.exceptions import RedisError
 
 from service.context import ServiceContext
 from service.ops import session
-from service.ops.lockout import MAX_WRONG_TOKENS, Lockout
 from service.sources.request import FieldError
 from service.web import body
-from service.web.authorization import MAX_TOKEN_CHARS, find_token_owner, parse_authorization
-from service.web.client_address import client_address, rate_limit_address
+from service.web.authorization import (
+    CHALLENGE,
+    MAX_TOKEN_CHARS,
+    TokenGuard,
+    parse_authorization,
+)
+from service.web.client_address import is_loopback, requester_address
+from service.web.lockout import MAX_WRONG_TOKENS
 from service.web.origins import origin_of
 from service.web.problems import HttpProblem
 from service.web.rate_limit import AddressRateLimiter
@@ -33,11 +38,12 @@ from worker.ledger.audit import AuditTrail
 from worker.settings.types import OpsToken
 from worker.store import keys
 
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="Leadline"'}
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
 MAX_BODY_BYTES = 256 * 1024
 MAX_FORM_FIELDS = 1000
+# By which proxies say that they are there.
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
 _VISITOR = "leadline.visitor"
 _BODY = "leadline.body"
 
@@ -62,12 +68,12 @@ class OpsAuth:
     403, or 429.
     """
 
-    def __init__(self, context: ServiceContext) -> None:
+    def __init__(self, context: ServiceContext, guard: TokenGuard) -> None:
         self._tokens = context.settings.ops_tokens or ()
         self._settings = context.settings
         self._redis = context.aredis
         self._breaker = context.acceptor.breaker
-        self._lockout = Lockout(context.aredis, self._breaker)
+        self._guard = guard
         self._limiter = AddressRateLimiter(context.aredis, self._breaker)
         self._audit = AuditTrail(context.redis)
 
@@ -143,23 +149,7 @@ class OpsAuth:
         return session.read_session(cookie, self._tokens, time.time())
 
     async def _find_owner(self, request: HttpRequest, token: str) -> OpsToken:
-        """Find the token's owner.
-
-        After too many wrong tokens from an address even a right one is refused there, unless its
-        owner has signed in from it before.
-        """
-        owner = find_token_owner(token, self._tokens)
-        address = self._address(request)
-        if owner and self._lockout.was_seen_recently(address, owner.name):
-            return owner
-        wait = await self._lockout.remaining_seconds(address)
-        if owner and (not wait or await self._lockout.has_signed_in(address, owner.name)):
-            await self._lockout.record_success(address, owner.name)
-            return owner
-        wait = wait or (await self._lockout.record_failure(address) if token else 0)
-        if wait:
-            raise HttpProblem("locked-out", headers={"Retry-After": str(wait)})
-        raise HttpProblem("not-signed-in", headers=CHALLENGE)
+        return await self._guard.require_owner(self._address(request), token)
 
     async def _is_signed_out(self, nonce: str) -> bool:
         """Whether the session was ended; while Redis is away, a session counts as valid."""
@@ -219,28 +209,36 @@ class OpsAuth:
         raise HttpProblem("cross-site", detail)
 
     def _address(self, request: HttpRequest) -> str:
-        peer = request.client.host if request.client else None
-        forwarded = request.headers.getall("x-forwarded-for", [])
-        return rate_limit_address(client_address(peer, forwarded, self._settings.trusted_proxies))
+        return requester_address(request, self._settings.trusted_proxies)
 
     def _cookie(self, request: HttpRequest, value: str, seconds: int) -> str:
-        secure = "; Secure" if self._is_https(request) else ""
+        secure = "" if self._is_on_loopback(request) else "; Secure"
         return (
             f"{session.COOKIE}={value}; Path=/ops; Max-Age={seconds}; HttpOnly;"
             f" SameSite=Strict{secure}"
         )
 
-    def _is_https(self, request: HttpRequest) -> bool:
-        """Whether the browser uses TLS, by our public URL, the connection or a trusted proxy."""
-        if self._settings.public_url:
-            return self._settings.public_url.lower().startswith("https://")
-        peer = request.client.host if request.client else None
-        is_trusted = (
-            client_address(peer, ["192.0.2.1"], self._settings.trusted_proxies) == "192.0.2.1"
-        )
-        return request.url.scheme == "https" or (
-            is_trusted and request.headers.get("x-forwarded-proto", "") == "https"
-        )
+    def _is_on_loopback(self, request: HttpRequest) -> bool:
+        """Whether the browser itself is on this machine, where there is no TLS.
+
+        Where there may be a proxy, the cookie is for TLS alone, whatever the proxy says or hides:
+        some replace the Host header by our own address, but not the page's Origin.
+        """
+        if (self._settings.public_url or "").lower().startswith("https:"):
+            return False
+        if any(name in request.headers for name in _FORWARDED):
+            return False
+        urls = [f"http://{request.headers.get('host', '')}", request.headers.get("origin")]
+        return all(_is_loopback_url(url) for url in urls if url is not None)
+
+
+def _is_loopback_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return parts.scheme == "http" and (host == "localhost" or is_loopback(host))
 
 
 async def read_body(request: HttpRequest) -> bytes:

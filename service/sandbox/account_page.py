@@ -18,7 +18,7 @@ from litestar.datastructures import State
 from litestar.types import ControllerRouterHandler
 
 from service.sandbox.call_log import LoggedCall
-from service.sandbox.gateway import Gateway
+from service.sandbox.gateway import Gateway, whole_number
 
 Record = dict[str, Any]
 MAX_ROWS = 50
@@ -129,12 +129,10 @@ def page_routes() -> list[ControllerRouterHandler]:
     @get("/", sync_to_thread=False)
     def account(request: Request[Any, Any, State]) -> Response[str]:
         gateway: Gateway = request.app.state["gateway"]
-        refresh = request.query_params.get("refresh", "")
+        refresh = whole_number(request.query_params.get("refresh", ""))
         store = gateway.company.store
         html = _template().render(
-            refresh=min(int(refresh), MAX_REFRESH_SECONDS)
-            if refresh.isdecimal()
-            else REFRESH_SECONDS,
+            refresh=REFRESH_SECONDS if refresh is None else min(refresh, MAX_REFRESH_SECONDS),
             settings=gateway.company.settings,
             totals=build_totals(gateway),
             counts={

@@ -13,7 +13,7 @@ from litestar.types import ControllerRouterHandler
 from service.sandbox.account_page import build_state, build_totals
 from service.sandbox.fault_presets import describe_presets
 from service.sandbox.faults import FaultRule
-from service.sandbox.gateway import Gateway
+from service.sandbox.gateway import Gateway, whole_number
 
 ControlRequest = Request[Any, Any, State]
 PresetName = Annotated[str, PathParameter(name="name", description="A fault's name.")]
@@ -28,8 +28,8 @@ def health() -> dict[str, bool]:
 @get("/_sandbox/state", sync_to_thread=False)
 def read_state(request: ControlRequest) -> Response[bytes]:
     """Everything; `?calls=N` limits the calls to the latest N."""
-    calls = request.query_params.get("calls", "")
-    return _json(build_state(_gateway(request), int(calls) if calls.isdecimal() else None))
+    calls = whole_number(request.query_params.get("calls", ""))
+    return _json(build_state(_gateway(request), calls))
 
 
 @get("/_sandbox/totals", sync_to_thread=False)

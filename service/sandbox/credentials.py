@@ -6,7 +6,13 @@ import base64
 import binascii
 import hmac
 import secrets
+from ipaddress import ip_address
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from litestar import Request, Response
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.sandbox.account.company import Company
 from service.sandbox.api_errors import GatewayError, unauthorized
@@ -106,3 +112,42 @@ class Credentials:
 
 def _oauth_error(status: int, error: str, message: str) -> GatewayError:
     return GatewayError(status, {"success": False, "error": error, "message": message}, [])
+
+
+OTHER_SITE_BODY = b'{"success":false,"error":"This request comes from a page of another site"}'
+
+
+def refuse_other_sites(app: ASGIApp) -> ASGIApp:
+    """A middleware that answers 403 to what the request itself says is another site's.
+
+    A browser sends requests to loopback for any page that a developer visits. It could set faults,
+    reset the account, or read it under a name of its own that resolves to loopback.
+    """
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP and _is_from_elsewhere(Request(scope)):
+            response = Response(OTHER_SITE_BODY, status_code=403, media_type="application/json")
+            await response.to_asgi_response(None, Request(scope))(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guarded
+
+
+def _is_from_elsewhere(request: Request) -> bool:  # type: ignore[type-arg]
+    host = request.headers.get("host", "")
+    if not _is_address_or_localhost(host):
+        return True
+    if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        return request.headers.get("sec-fetch-mode") != "navigate" or request.method != "GET"
+    origin = request.headers.get("origin")
+    return origin is not None and origin.lower() != f"http://{host}".lower()
+
+
+def _is_address_or_localhost(host: str) -> bool:
+    """A name other than `localhost` may be anybody's, whatever it resolves to just now."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        return name in ("localhost", "testserver.local") or bool(ip_address(name))
+    except ValueError:
+        return False

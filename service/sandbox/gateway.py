@@ -193,7 +193,7 @@ class GatewayExchange:
         except (msgspec.DecodeError, ApiError):
             body = {}
         query = {
-            name: int(text) if text.isdecimal() else text
+            name: text if (number := whole_number(text)) is None else number
             for name, text in parse_query(self._request.query).items()
         }
         change_account(self._gateway.company, change, query | body | self._path_ids())
@@ -212,7 +212,8 @@ class GatewayExchange:
             return {}
         noun = self._route.operation.name.partition(".")[0].removesuffix("s")
         text = self._route.values["id"]
-        return {f"{noun}_id": int(text) if text.isdecimal() else text}
+        number = whole_number(text)
+        return {f"{noun}_id": text if number is None else number}
 
     def record_status(self, status: int) -> None:
         self._gateway.log.record_status(self._logged, status)
@@ -240,6 +241,11 @@ class GatewayExchange:
         )
         result = HANDLERS[name](call, gateway.company)
         return result.status, result.body()
+
+
+def whole_number(text: str) -> int | None:
+    """The number, None if it is none or has more digits than any of ours."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else None
 
 
 async def _read_body(receive: Receive, max_bytes: int) -> bytes | None:

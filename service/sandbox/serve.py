@@ -1,14 +1,13 @@
 """Serves the sandbox, in one process and one event loop, so that the account is consistent.
 
 `run` is for a command, `serve_in_thread` for tests. Any ASGI server can serve it, too:
-`granian --interface asgi --factory service.sandbox.serve:application`.
+`uvicorn --factory service.sandbox.serve:application`.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
-import signal
 import socket
 import threading
 import time
@@ -17,8 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
-from granian.constants import Interfaces
-from granian.server.embed import Server
+import uvicorn
 from litestar import Litestar, asgi
 from litestar.datastructures import State
 from litestar.enums import ScopeType
@@ -28,6 +26,7 @@ from service.sandbox.account.company import Clocks, Company
 from service.sandbox.account.store import StateFile
 from service.sandbox.account_page import page_routes
 from service.sandbox.control import control_routes
+from service.sandbox.credentials import refuse_other_sites
 from service.sandbox.gateway import Gateway
 from service.sandbox.resources.lead_handlers import index_lead
 from service.sandbox.resources.organization_handlers import index_organization
@@ -38,6 +37,7 @@ API_PATHS = ["/v1", "/api", "/oauth"]
 # The environment variable that holds the settings as JSON.
 SETTINGS_VARIABLE = "LEADLINE_SANDBOX"
 START_TIMEOUT_SECONDS = 15.0
+STOP_TIMEOUT_SECONDS = 2
 
 
 def create_app(
@@ -72,6 +72,7 @@ def create_app(
 
     return Litestar(
         route_handlers=[api, *control_routes(), *page_routes()],
+        middleware=[refuse_other_sites],
         on_shutdown=[close],
         state=State({"gateway": gateway}),
         openapi_config=None,
@@ -101,7 +102,7 @@ def settings_from_environment() -> SandboxSettings:
 
 def run(settings: SandboxSettings) -> None:
     """Serve until SIGINT or SIGTERM; raises `OSError` if the address cannot be bound."""
-    asyncio.run(_serve_until_signal(settings))
+    _build_server(_with_port(settings)).run()
 
 
 @contextmanager
@@ -111,47 +112,38 @@ def serve_in_thread(settings: SandboxSettings) -> Iterator[str]:
     Raises `OSError` if the sandbox does not start.
     """
     settings = _with_port(settings)
-    loop = asyncio.new_event_loop()
     server = _build_server(settings)
-    thread = threading.Thread(
-        target=_run_server, args=(loop, server), name="pipedrive-sandbox", daemon=True
-    )
+    thread = threading.Thread(target=server.run, name="pipedrive-sandbox", daemon=True)
     thread.start()
     try:
         _wait_for_start(settings, thread)
         yield f"http://{settings.host}:{settings.port}"
     finally:
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(server.stop)
+        server.should_exit = True
         thread.join(START_TIMEOUT_SECONDS)
 
 
-def _run_server(loop: asyncio.AbstractEventLoop, server: Server) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_until_complete(server.serve())
-    finally:
-        loop.close()
+class SandboxServer(uvicorn.Server):
+    """Stops at a signal and ends with 0, where uvicorn's own ends by the signal."""
+
+    def handle_exit(self, *_: object) -> None:
+        self.should_exit = True
 
 
-async def _serve_until_signal(settings: SandboxSettings) -> None:
-    server = _build_server(_with_port(settings))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, server.stop)
-    await server.serve()
-
-
-def _build_server(settings: SandboxSettings) -> Server:
-    app = create_app(settings)
-    return Server(
-        app,
-        address=settings.host,
+def _build_server(settings: SandboxSettings) -> SandboxServer:
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
         port=settings.port,
-        interface=Interfaces.ASGI,
-        log_enabled=False,
-        websockets=False,
+        http="httptools",
+        ws="none",
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        log_level=logging.CRITICAL,
+        timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
     )
+    return SandboxServer(config)
 
 
 def _with_port(settings: SandboxSettings) -> SandboxSettings:

@@ -265,6 +265,9 @@ class SourceSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 # The source file once it is loaded.
 
 
+MIN_SECRET_CHARS = 16
+
+
 class SourceSecret(Struct, frozen=True):
     """A secret that does not print. `env` is the environment variable it came from."""
 
@@ -275,6 +278,11 @@ class SourceSecret(Struct, frozen=True):
         return f"SourceSecret({self.env})"
 
     __str__ = __repr__
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it could be guessed."""
+        return len(self.value) < MIN_SECRET_CHARS
 
     @property
     def raw(self) -> bytes:

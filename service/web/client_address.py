@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+from litestar import Request
 
 from worker.settings.types import Network
 
@@ -37,6 +40,25 @@ def rate_limit_address(address: str) -> str:
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))
     return address
+
+
+def requester_address(request: Request[Any, Any, Any], trusted: Sequence[Network]) -> str:
+    """The address by which a request counts in rates and lock-outs."""
+    peer = request.client.host if request.client else None
+    forwarded = request.headers.getall("x-forwarded-for", [])
+    return rate_limit_address(client_address(peer, forwarded, trusted))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this is an address of the machine itself."""
+    address = _parse_address(host)
+    return address is not None and address.is_loopback
+
+
+def is_trusted_proxy(peer: str | None, trusted: Sequence[Network]) -> bool:
+    """Whether what this peer says about its clients is believed."""
+    address = _parse_address(peer or "")
+    return address is not None and _is_trusted(address, trusted)
 
 
 def _parse_address(text: str) -> IpAddress | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, route
+from litestar.types import Message, Scope
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_PATH = "/docs/style.css"
@@ -18,6 +19,13 @@ BARE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+# For answers that set none of their own: nothing in them is a page, or may stand in one.
+_DEFAULT_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
 PAGE_HEADERS = BARE_HEADERS | {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors"
@@ -26,6 +34,15 @@ PAGE_HEADERS = BARE_HEADERS | {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+async def add_default_headers(message: Message, _: Scope) -> None:
+    """A `before_send` hook that keeps every answer inert, whichever handler made it."""
+    if message["type"] == "http.response.start":
+        headers = list(message.get("headers", ()))
+        names = {name.lower() for name, _ in headers}
+        headers += [header for header in _DEFAULT_HEADERS if header[0] not in names]
+        message["headers"] = headers
 
 
 @lru_cache(maxsize=1)

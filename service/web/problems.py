@@ -45,6 +45,11 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         "Send UTF-8 in the media type that Content-Type names.",
         is_default=True,
     ),
+    "framing": ProblemKind(
+        400,
+        "The request is not valid HTTP",
+        "Frame requests as RFC 9112 says, with one Host header.",
+    ),
     "incomplete": ProblemKind(
         400,
         "The body ended too early",
@@ -132,11 +137,22 @@ PROBLEM_KINDS: dict[str, ProblemKind] = {
         422, "The Idempotency-Key belongs to another body", "Use a new key for each new submission."
     ),
     "value": ProblemKind(422, "A value is wrong", "Correct the fields that `errors` names."),
+    "connections": ProblemKind(
+        429,
+        "Too many connections",
+        "Use fewer connections at a time; each may carry many requests.",
+    ),
     "locked-out": ProblemKind(
         429, "Too many wrong tokens", "Wait as long as the Retry-After header says."
     ),
     "rate": ProblemKind(
         429, "Too many submissions", "Wait as long as the Retry-After header says.", is_default=True
+    ),
+    "head-too-large": ProblemKind(
+        431, "The head is too large", "Send at most 64 KiB of request line and headers."
+    ),
+    "full": ProblemKind(
+        503, "All connections are in use", "Send it again after Retry-After; it was not stored."
     ),
     "away": ProblemKind(503, "Redis is unavailable", "Try again after Retry-After."),
     "loading": ProblemKind(

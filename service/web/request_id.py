@@ -32,12 +32,16 @@ def is_submission_id(text: str) -> bool:
     return _SUBMISSION_ID.fullmatch(text) is not None
 
 
+def random_request_id() -> str:
+    return secrets.token_hex(10)
+
+
 def request_id(scope: Scope) -> str:
     """The id of this request: decided at the first call, the same ever after."""
     slots = cast(MutableMapping[str, Any], scope)
     if _SLOT not in slots:
         header = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
-        slots[_SLOT] = header.decode() if _USABLE.fullmatch(header) else secrets.token_hex(10)
+        slots[_SLOT] = header.decode() if _USABLE.fullmatch(header) else random_request_id()
     return str(slots[_SLOT])
 
 

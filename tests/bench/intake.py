@@ -106,6 +106,7 @@ def start_server(command: Command, folder: Path) -> Iterator[int]:
             "LEADLINE_CONFIG": str(folder / "leadline.toml"),
             "LEADLINE_DATA_DIR": str(folder),
             "LEADLINE_PORT": str(port),
+            "LEADLINE_CONNECTIONS_PER_ADDRESS": "4096",
             "LEADLINE_LOG_FORMAT": "json",
         }
         with Supervisor([Child("server", command(port), env=env, log=folder / "server.log")]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -15,8 +16,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from granian.constants import Interfaces
-from granian.server.embed import Server
+import uvicorn
 from litestar import Litestar
 from litestar.types import ASGIApp, Receive, Scope, Send
 from playwright.sync_api import (
@@ -331,26 +331,28 @@ def stage() -> Iterator[Stage]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     stage = Stage(port)
-    server = Server(
+    config = uvicorn.Config(
         stage,
-        address="127.0.0.1",
         port=port,
-        interface=Interfaces.ASGINL,
-        log_enabled=False,
-        websockets=False,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level=logging.CRITICAL,
     )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=_serve, args=(stage.loop, server), name="console", daemon=True)
     thread.start()
     try:
         assert eventually(lambda: _answers(port), START_SECONDS)
         yield stage
     finally:
-        with suppress(RuntimeError):
-            stage.loop.call_soon_threadsafe(server.stop)
+        server.should_exit = True
         thread.join(START_SECONDS)
 
 
-def _serve(loop: asyncio.AbstractEventLoop, server: Server) -> None:
+def _serve(loop: asyncio.AbstractEventLoop, server: uvicorn.Server) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(server.serve())

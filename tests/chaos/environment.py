@@ -119,6 +119,7 @@ class CrashEnvironment:
     def env(self, url: str) -> dict[str, str]:
         return {
             "REDIS_URL": url,
+            "LEADLINE_CONNECTIONS_PER_ADDRESS": "4096",  # all senders have one address
             "LEADLINE_CONFIG": str(self.source_file),
             "LEADLINE_DATA_DIR": str(self.data_dir),
         }

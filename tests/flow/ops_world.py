@@ -23,7 +23,11 @@ from worker.contract import Cause, Lead, State
 from worker.ledger import ClaimResult, Ledger
 from worker.store.connection import connect_async
 
-VIEWER, OPERATOR, SECOND = "viewer-token-1", "operator-token-2", "operator-token-3"
+VIEWER, OPERATOR, SECOND = (
+    "viewer-token-of-length-24-1",
+    "operator-token-of-length-24-2",
+    "operator-token-of-length-24-3",
+)
 TOKENS = {
     "LEADLINE_OPS_TOKENS": f"vera:viewer:{VIEWER},olga:operator:{OPERATOR},otto:operator:{SECOND}"
 }

@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Run:
             "LEADLINE_DATA_DIR": str(tmp_path / "data"),
         }
         return CliRunner().invoke(
-            main, ["check", *words], env=OPEN | paths | {"CONTACT_KEY": "k"} | env
+            main, ["check", *words], env=OPEN | paths | {"CONTACT_KEY": "sixteen-letters-k"} | env
         )
 
     return go
@@ -87,7 +87,7 @@ def everything(redis_url: str, account: Account) -> dict[str, str]:
         "PIPEDRIVE_API_TOKEN": TOKEN,
         "PIPEDRIVE_BASE_URL": account.url,
         "PIPEDRIVE_PLAN": "unlimited",
-        "LEADLINE_OPS_TOKENS": "ada:operator:t0ken",
+        "LEADLINE_OPS_TOKENS": "ada:operator:t0ken-of-twenty-four-characters",
     }
 
 
@@ -102,6 +102,15 @@ def test_all_is_well(run: Run, everything: dict[str, str]) -> None:
         "redis",
         "pipedrive",
     }
+
+
+def test_a_secret_that_can_be_guessed_fails(run: Run) -> None:
+    """A source's secret of fewer than 16 characters is named by its variable, and not shown."""
+    result = run("--offline", "--json", CONTACT_KEY="fifteen-letters")
+    finding = find_one(parse_findings(result), "CONTACT_KEY: expected a secret of at least 16")
+    assert finding == ("fail", "source contact", "sources.contact.verify")
+    assert result.exit_code == 1
+    assert "fifteen" not in result.output
 
 
 def test_the_text_output_is_aligned(run: Run) -> None:
@@ -219,7 +228,7 @@ def test_a_scheme_that_signs_the_url(run: Run, url: str, level: str) -> None:
         ' "{method}{url}{body}"\n'
     )
     findings = parse_findings(
-        run("--offline", "--json", config=hook, HOOK="s", LEADLINE_PUBLIC_URL=url)
+        run("--offline", "--json", config=hook, HOOK="s" * 16, LEADLINE_PUBLIC_URL=url)
     )
     assert levels(findings, "source hook") == [level]
 

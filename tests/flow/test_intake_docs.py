@@ -21,7 +21,7 @@ from service.sources.schema import Source
 from service.web.problems import PROBLEM_KINDS
 from tests.flow.intake_world import SOURCES, World, make_result, open_world
 
-TOKENS = {"LEADLINE_OPS_TOKENS": "kim:viewer:sesame"}
+TOKENS = {"LEADLINE_OPS_TOKENS": "kim:viewer:open-sesame-and-close-again"}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from worker.settings.types import OpsToken, Secret
 from worker.store import keys
 from worker.units import format_iso
 
-OPS = "anna:viewer:view-token,otto:operator:op-token"
+OPS = "anna:viewer:viewers-token-of-some-length,otto:operator:operators-token-of-some-length"
 PUBLIC = {"id", "source", "state", "result", "received_at", "updated_at", "duplicate_of"}
 PRIVATE = PUBLIC | {"lead_id", "person_id", "attempts", "cause", "next_at"}
 
@@ -58,7 +58,7 @@ def test_the_delivery_shows_in_the_receipt(world: World, redis: redis_py.Redis) 
         redis.hset(keys.submission(posted["id"]), name, value)
     assert world.client.get(posted["status_url"]).json()["result"] == "created"
     body = world.client.get(
-        posted["status_url"], headers={"authorization": "Bearer op-token"}
+        posted["status_url"], headers={"authorization": "Bearer operators-token-of-some-length"}
     ).json()
     assert (body["state"], body["lead_id"], body["person_id"], body["attempts"]) == (
         "delivered",
@@ -82,12 +82,12 @@ READERS: list[tuple[dict[str, str], str, bool]] = [
     ({}, "?key=wrong&key=s3cret", False),
     ({}, "?" + "a=b&" * 500 + "key=s3cret", False),
     ({}, "?x-key=s3cret", False),
-    ({"authorization": "Bearer view-token"}, "", True),
-    ({"authorization": "bearer op-token"}, "", True),
-    ({"authorization": "Bearer op-token-not"}, "", False),
+    ({"authorization": "Bearer viewers-token-of-some-length"}, "", True),
+    ({"authorization": "bearer operators-token-of-some-length"}, "", True),
+    ({"authorization": "Bearer operators-token-of-some-length-not"}, "", False),
     ({"authorization": "Bearer "}, "", False),
-    ({"authorization": "Basic op-token"}, "", False),
-    ({"authorization": "otto:operator:op-token"}, "", False),
+    ({"authorization": "Basic operators-token-of-some-length"}, "", False),
+    ({"authorization": "otto:operator:operators-token-of-some-length"}, "", False),
     ({"authorization": "Bearer s3cret"}, "", False),
 ]
 
@@ -118,12 +118,26 @@ def test_quarantine_is_told_to_nobody_without_a_token(world: World) -> None:
     )
 
 
+@pytest.mark.parametrize("state", ["queued", "discarded", "erased", "dead"])
+def test_nobody_can_tell_what_a_person_decided(
+    world: World, redis: redis_py.Redis, state: str
+) -> None:
+    """The public's view of what looked like spam does not change, unless it becomes a lead."""
+    world.result = make_result(Outcome.SPAM)
+    posted = world.post("contact").json()
+    before = world.client.get(posted["status_url"]).json()
+    for name, value in {"state": state, "updated_at": "1800000000.5"}.items():
+        redis.hset(keys.submission(posted["id"]), name, value)
+    assert world.client.get(posted["status_url"]).json() == before
+    assert before["state"] == "queued"
+
+
 def test_a_dead_one_says_why_to_its_owner(world: World) -> None:
     """The cause is an object with a hint, for those who may see it."""
     world.result = make_result(Outcome.NO_CONTACT)
     posted = world.post("typeform").json()
     body = world.client.get(
-        posted["status_url"], headers={"authorization": "Bearer view-token"}
+        posted["status_url"], headers={"authorization": "Bearer viewers-token-of-some-length"}
     ).json()
     assert body["cause"]["code"] == "no-contact"
     assert body["cause"]["hint"]

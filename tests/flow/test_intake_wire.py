@@ -68,6 +68,7 @@ class Server:
             "LEADLINE_CONFIG": str(config),
             "LEADLINE_DATA_DIR": str(folder),
             "LEADLINE_LOG_FORMAT": "json",
+            "LEADLINE_CONNECTIONS_PER_ADDRESS": "400",
             **settings,
         }
         self.lines: list[str] = []
@@ -206,7 +207,7 @@ CHUNKS = (b"400\r\n" + b"a" * 1024 + b"\r\n") * 50
         pytest.param(post(b"Content-Length: 5"), [400], id="two lengths"),
         pytest.param(
             post(CHUNKED, body=b"1d\r\n" + BODY + b"\r\n0\r\n\r\n" + SMUGGLED, length=4),
-            [202],
+            [400],
             id="length and chunks",
         ),
         pytest.param(
@@ -229,7 +230,7 @@ CHUNKS = (b"400\r\n" + b"a" * 1024 + b"\r\n") * 50
         pytest.param(
             bare(EMPTY, CLOSE, target=b"BREW /in/contact"), [405], id="a method nobody knows"
         ),
-        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [], id="HTTP/2"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400], id="HTTP/2"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400], id="TLS"),
     ],
 )

@@ -16,7 +16,8 @@ from litestar import Request
 from service.docs.document import operations
 from service.ops import session
 from service.ops.auth import OpsAuth
-from service.web.authorization import find_token_owner
+from service.web.authorization import TokenGuard, find_token_owner
+from service.web.lockout import Lockout
 from service.web.problems import HttpProblem
 from tests.flow.ops_world import HERE, OPERATOR, VIEWER, Desk, bearer, desk, open_desk, openapi
 from worker.settings.types import OpsToken, Secret
@@ -178,20 +179,40 @@ def test_without_tokens_there_is_nothing(
 
 
 @pytest.mark.parametrize(
-    ("url", "secure"),
-    [(None, False), ("https://leads.example", True), ("http://leads.example", False)],
+    ("url", "headers", "secure"),
+    [
+        (None, {"host": "127.0.0.1:8000"}, False),
+        (None, {"host": "localhost:8000", "origin": "http://localhost:8000"}, False),
+        (None, {"host": "[::1]:8000"}, False),
+        ("http://leads.example", {"host": "127.0.0.1:8000"}, False),
+        ("https://leads.example", {"host": "127.0.0.1:8000"}, True),
+        (None, {"host": "leads.example"}, True),
+        (None, {"host": "127.0.0.1.leads.example"}, True),
+        (None, {"host": "127.0.0.1:8000", "origin": "https://leads.example"}, True),
+        (None, {"host": "127.0.0.1:8000", "x-forwarded-proto": "https"}, True),
+        (None, {"host": "127.0.0.1:8000", "x-forwarded-for": "192.0.2.1"}, True),
+        (None, {"host": "127.0.0.1:8000", "via": "1.1 proxy"}, True),
+    ],
 )
 def test_the_cookie(
-    url: str | None, secure: bool, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str | None,
+    headers: dict[str, str],
+    secure: bool,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Scripts cannot read it, other sites cannot send it, it holds no token, and goes over TLS
-    alone where there is TLS.
+    alone, except where the browser is on the machine itself.
     """
     with open_desk(
         redis_url, monkeypatch, tmp_path, {"LEADLINE_PUBLIC_URL": url} if url else {}
     ) as desk:
         answer = desk.client.post(
-            "/ops/sign-in", data={"token": OPERATOR}, headers=SAME, follow_redirects=False
+            "/ops/sign-in",
+            data={"token": OPERATOR},
+            headers={"Sec-Fetch-Site": "same-origin"} | headers,
+            follow_redirects=False,
         )
         value, *flags = answer.headers["set-cookie"].split("; ")
         assert set(flags) == {"HttpOnly", "SameSite=Strict", "Path=/ops", "Max-Age=43200"} | (
@@ -215,7 +236,7 @@ def test_a_session_outlives_the_process_but_not_its_token(
     for tokens, status in (
         (f"olga:operator:{OPERATOR}", 200),
         (f"olga:viewer:{OPERATOR}", 401),
-        ("olga:operator:another-token", 401),
+        ("olga:operator:another-token-of-some-length", 401),
         (f"vera:viewer:{VIEWER}", 401),
     ):
         with open_desk(redis_url, monkeypatch, tmp_path, {"LEADLINE_OPS_TOKENS": tokens}) as other:
@@ -327,6 +348,13 @@ def a_request(address: str, token: str) -> Request[Any, Any, Any]:
     return Request(scope | {"headers": [(b"authorization", f"Bearer {token}".encode())]})
 
 
+def _auth(desk: Desk) -> OpsAuth:
+    """Another process's."""
+    context = desk.world.context
+    lockout = Lockout(context.aredis, context.acceptor.breaker)
+    return OpsAuth(context, TokenGuard(context.settings.ops_tokens or (), lockout))
+
+
 def test_a_lockout_is_an_address_s_own_and_every_process_knows_it(desk: Desk) -> None:
     """One that guesses is locked out in each process, its neighbours are not."""
 
@@ -341,7 +369,7 @@ def test_a_lockout_is_an_address_s_own_and_every_process_knows_it(desk: Desk) ->
         status: int = desk.client.blocking_portal.call(ask)
         return status
 
-    first, second = OpsAuth(desk.world.context), OpsAuth(desk.world.context)
+    first, second = _auth(desk), _auth(desk)
     assert {asks(first, "192.0.2.1", f"guess-{n}") for n in range(25)} == {401, 429}
     assert [asks(each, "192.0.2.1", OPERATOR) for each in (first, second)] == [429, 429]
     assert [asks(each, "192.0.2.2", OPERATOR) for each in (first, second)] == [200, 200]

@@ -13,7 +13,11 @@ from service.alerts.conditions import Condition, machine_conditions, shared_cond
 from service.alerts.monitor import gather
 from service.checks.environment import check_store
 from service.checks.finding import Level
+from service.ops.auth import OpsAuth
+from service.ops.console.page import Console
 from service.ops.console.status_bar import Banner
+from service.web.authorization import TokenGuard
+from service.web.lockout import Lockout
 from tests.flow.intake_world import World, open_world
 from tests.polling import eventually
 from tests.redis.servers import (
@@ -72,10 +76,9 @@ def alerts(world: World) -> list[Condition]:
 
 
 def banners(world: World) -> list[Banner]:
-    from service.ops.auth import OpsAuth
-    from service.ops.console.page import Console
-
-    console = Console(world.context, OpsAuth(world.context), world.queries, world.actions)
+    lockout = Lockout(world.context.aredis, world.context.acceptor.breaker)
+    auth = OpsAuth(world.context, TokenGuard((), lockout))
+    console = Console(world.context, auth, world.queries, world.actions)
     return console.status_bar().banners
 
 

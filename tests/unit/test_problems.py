@@ -32,6 +32,7 @@ def test_few_kinds_are_ours_to_answer_for() -> None:
         "unsafe-store",
         "no-room",
         "away",
+        "full",
         "loading",
         "internal",
     }

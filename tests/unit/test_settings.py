@@ -16,6 +16,7 @@ from worker.contract import State
 from worker.settings.table import SETTINGS, Settings, SettingsError, find_misspelt, load
 from worker.settings.types import OpsToken, Secret
 
+LONG = "token-of-at-least-24-characters"
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.urlsafe_b64encode(bytes(range(100, 132))).decode()
 DAY = 86_400.0
@@ -56,7 +57,8 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    "env", [{}, {"LEADLINE_OPS_TOKENS": "kim:operator:t", "LEADLINE_TRUSTED_PROXIES": "10.0.0.0/8"}]
+    "env",
+    [{}, {"LEADLINE_OPS_TOKENS": f"kim:operator:{LONG}", "LEADLINE_TRUSTED_PROXIES": "10.0.0.0/8"}],
 )
 def test_settings_go_whole_to_another_process(env: dict[str, str]) -> None:
     """Settings survive pickling, by which processes that are started afresh get them."""
@@ -84,8 +86,8 @@ def test_settings_go_whole_to_another_process(env: dict[str, str]) -> None:
         ("LEADLINE_PROBE_SECONDS", "1m30s", "probe_seconds", 90),
         ("LEADLINE_SPOOL_MAX", "10MB", "spool_max", 10_000_000),
         ("LEADLINE_TRUSTED_PROXIES", "10.0.0.1, fd00::/8", "trusted_proxies", (ip_network("10.0.0.1"), ip_network("fd00::/8"))),
-        ("LEADLINE_OPS_TOKENS", "ann:viewer:a,bob:operator:b:c", "ops_tokens",
-         (OpsToken("ann", "viewer", Secret("a")), OpsToken("bob", "operator", Secret("b:c")))),
+        ("LEADLINE_OPS_TOKENS", f"ann:viewer:{LONG},bob:operator:b:{LONG}", "ops_tokens",
+         (OpsToken("ann", "viewer", Secret(LONG)), OpsToken("bob", "operator", Secret(f"b:{LONG}")))),
         ("LEADLINE_ENCRYPTION_KEYS", f"{KEY},{OTHER_KEY}", "encryption_keys", (KEY, OTHER_KEY)),
         ("LEADLINE_LOG_FORMAT", "console", "log_format", "console"),
         ("LEADLINE_CONFIG", "/etc/l.toml", "config", Path("/etc/l.toml")),
@@ -125,8 +127,13 @@ def test_reading(name: str, text: str, field: str, value: Any) -> None:
         ("LEADLINE_SPOOL_MAX", "big", "expected a size"),
         ("LEADLINE_TRUSTED_PROXIES", "proxy.local", "expected IP addresses"),
         ("LEADLINE_OPS_TOKENS", "ann:admin:x", "name:role:token"),
-        ("LEADLINE_OPS_TOKENS", "ann:viewer:x,ann:viewer:y", "each name once"),
-        ("LEADLINE_OPS_TOKENS", "ann:viewer:x,bob:viewer:x", "each token once"),
+        ("LEADLINE_OPS_TOKENS", f"ann:viewer:{LONG},ann:viewer:{LONG}2", "each name once"),
+        ("LEADLINE_OPS_TOKENS", f"ann:viewer:{LONG},bob:viewer:{LONG}", "each token once"),
+        (
+            "LEADLINE_OPS_TOKENS",
+            f"ann:viewer:{LONG[:23]}",
+            "tokens of at least 24 characters, got a shorter one as entry 1",
+        ),
         (
             "LEADLINE_ENCRYPTION_KEYS",
             "correct horse battery staple",
@@ -160,7 +167,7 @@ def test_secrets_do_not_show(name: str) -> None:
     assert not any("hunter2" in fault for fault in faults(**{name: bad}))
     good = {
         "REDIS_URL": "redis://:hunter2@h/0",
-        "LEADLINE_OPS_TOKENS": "ann:viewer:hunter2",
+        "LEADLINE_OPS_TOKENS": f"ann:viewer:hunter2{LONG}",
         "LEADLINE_ENCRYPTION_KEYS": KEY,
         "LEADLINE_ALERT_WEBHOOK": "https://hooks.example/hunter2",
     }.get(name, "hunter2")
@@ -180,7 +187,7 @@ def test_each_process_holds_only_its_secrets() -> None:
     """The service never holds the Pipedrive credentials, the worker never the ops tokens."""
     env = {
         "PIPEDRIVE_API_TOKEN": "p",
-        "LEADLINE_OPS_TOKENS": "a:viewer:t",
+        "LEADLINE_OPS_TOKENS": f"a:viewer:{LONG}",
         "LEADLINE_ENCRYPTION_KEYS": KEY,
     }
     service, worker, both = (
@@ -189,7 +196,7 @@ def test_each_process_holds_only_its_secrets() -> None:
         Settings.for_all(env),
     )
     assert (service.pipedrive_api_token, worker.ops_tokens) == (None, None)
-    assert service.ops_tokens == both.ops_tokens == (OpsToken("a", "viewer", Secret("t")),)
+    assert service.ops_tokens == both.ops_tokens == (OpsToken("a", "viewer", Secret(LONG)),)
     assert worker.pipedrive_api_token == both.pipedrive_api_token == "p"
     assert service.encryption_keys == worker.encryption_keys == (KEY,)
     assert (

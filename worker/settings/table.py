@@ -219,6 +219,14 @@ class Settings:
         default="no",
         unit="yes or no",
     )
+    connections_per_address: int = _setting(
+        "LEADLINE_CONNECTIONS_PER_ADDRESS",
+        types.integer_between(1, 4096),
+        "Connections that one client address may have; trusted proxies may have any number.",
+        default="32",
+        unit="connections",
+        only=_ONLY_SERVICE,
+    )
     default_country: str | None = _setting(
         "LEADLINE_DEFAULT_COUNTRY",
         types.parse_country,

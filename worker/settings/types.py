@@ -21,6 +21,7 @@ T = TypeVar("T")
 REDIS_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+sentinel"})
 _RETENTION = {state: facts.retention for state, facts in STATES.items() if facts.retention}
 STATE_BY_RETENTION_KEY = {retention.key: state for state, retention in _RETENTION.items()}
+MIN_OPS_TOKEN_CHARS = 24
 _TOKEN = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
@@ -148,6 +149,11 @@ def parse_ops_tokens(text: str) -> tuple[OpsToken, ...]:
             raise ValueError(
                 "expected name:role:token with role viewer or operator, got something else as"
                 f" entry {place} (not shown)"
+            )
+        if len(value) < MIN_OPS_TOKEN_CHARS:
+            raise ValueError(
+                f"expected tokens of at least {MIN_OPS_TOKEN_CHARS} characters, got a shorter one"
+                f" as entry {place} (not shown)"
             )
         tokens.append(OpsToken(name, "viewer" if role == "viewer" else "operator", Secret(value)))
     for what, values in (

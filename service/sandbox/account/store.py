@@ -5,6 +5,7 @@ Operations change the tables; `commit` then writes every change in one transacti
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,9 @@ def _open_database(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     # One event loop uses it, but a test's client may run that loop in a thread other than the one
     # that opened the file.
+    # The account holds people's data, and SQLite would make a file that everybody may read.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    path.chmod(0o600)
     database = sqlite3.connect(path, check_same_thread=False)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")

@@ -59,8 +59,8 @@ def verify_jwt(
     reason = "no secret is set"
     for secret in secrets:
         try:
-            payload = _TOKENS.decode(header_bytes(token), secret.raw, algorithms=[ALGORITHM])
-            claims = json.loads(payload)
+            read = _TOKENS.decode_complete(header_bytes(token), secret.raw, algorithms=[ALGORITHM])
+            claims = json.loads(read["payload"])
         except InvalidSignatureError:
             reason = "the signature is wrong"
         except InvalidKeyError:
@@ -70,6 +70,9 @@ def verify_jwt(
         except (PyJWTError, ValueError, RecursionError):
             return rejected("the token cannot be read")
         else:
+            if "crit" in read["header"]:
+                # What it names must be understood, and we know no extension: RFC 7515, 4.1.11.
+                return rejected("the token demands an extension")
             return _check_claims(request, claims, rules, now)
     return rejected(reason)
 

@@ -34,6 +34,12 @@ def verify_token(
     return rejected("the token is wrong")
 
 
+def shows_token(request: InboundRequest, source: Source) -> bool:
+    """Whether a request without a body shows anything where the source's token belongs."""
+    rules = source.verification
+    return rules.scheme == "token" and not rules.field and bool(_find_token(request, rules))
+
+
 def has_valid_token(request: InboundRequest, source: Source) -> bool:
     """Whether a request without a body, such as a lookup, shows the source's token."""
     rules = source.verification

@@ -193,6 +193,11 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
         (build_token({"sha256": DIGEST}, head={"alg": "HS384"}), False),
         (build_token({"sha256": DIGEST}, head={"alg": ["HS256"]}), False),
         (build_token({"sha256": DIGEST}, head={"alg": "HS256", "crit": ["x"]}), False),
+        (
+            build_token({"sha256": DIGEST}, head={"alg": "HS256", "crit": ["b64"], "b64": True}),
+            False,
+        ),
+        (build_token({"sha256": DIGEST}, head={"alg": "HS256", "crit": []}), False),
         (build_token({"sha256": "\ud800"}), False),
         (build_token({"exp": NOW + 1}), True),
         (build_token({"exp": NOW - 301}), False),
