@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 
 import click
 import msgspec
 import redis
+from msgspec import structs
 
 from service.cli import output, setup
+from service.cli.pipedrive_client import build_client
 from service.ops.actions import parse_erased_email
 from service.sources.fields.phones import to_e164
 from worker import logs
@@ -18,8 +21,8 @@ from worker.accept.acceptor import Acceptor
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.encryption import Cipher
 from worker.erasure import erasure
-from worker.erasure.erasure import Erasure, UnansweredCreate
-from worker.errors import StoreUnavailable
+from worker.erasure.erasure import Erasure, Mentions, UnansweredCreate
+from worker.errors import Gone, LeadlineError, StoreUnavailable
 from worker.lead.edit import EditError
 from worker.ledger import Ledger
 from worker.ledger.audit import AuditTrail
@@ -49,6 +52,11 @@ HAND_OVER_SECONDS = 60.0
 )
 @click.option("--id", "ids", multiple=True, metavar="ID", help="Only this submission; repeatable.")
 @click.option("--dry-run", is_flag=True, help="Count what would be erased; erase nothing.")
+@click.option(
+    "--in-pipedrive",
+    is_flag=True,
+    help="Also delete the leads that Leadline created in Pipedrive; persons stay.",
+)
 @output.yes_option
 @output.json_option
 def erase(
@@ -56,13 +64,15 @@ def erase(
     phones: tuple[str, ...],
     ids: tuple[str, ...],
     dry_run: bool,
+    in_pipedrive: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Erase a person from submissions, spools and Redis's files.
 
-    What is in Pipedrive stays there; it is listed, to be removed by hand. Asks first. Exit code 1
-    if anything could not be erased.
+    Submissions of others that mention the address stay, with [erased] in its place. What is in
+    Pipedrive stays there; it is listed, to be removed by hand. Asks first. Exit code 1 if anything
+    could not be erased.
     """
     try:
         identifiers: list[Identifier] = [("email", parse_erased_email(each)) for each in emails]
@@ -82,32 +92,49 @@ def erase(
         try:
             if dry_run:
                 return _print_dry_run(_find_ids(ledger, identifiers), as_json)
-            _confirm(ledger, identifiers, yes=yes)
-            with output.show_working("erasing"):
-                parts = [_erase(settings, url, client, ledger, who) for who in identifiers]
+            _confirm(ledger, identifiers, yes=yes, in_pipedrive=in_pipedrive)
+            with output.show_working("erasing") as report:
+                parts = [_erase(settings, url, client, ledger, who, report) for who in identifiers]
+                done = _merge(parts)
+                if in_pipedrive and done.created_leads:
+                    report("deleting leads in Pipedrive")
+                    done = _delete_leads(settings, url, done)
         except StoreUnavailable as error:
             setup.exit_with_error(
                 f"leadline: {error}; the erasure may be incomplete: repeat it once Redis is back"
             )
-    _print_erasure(_merge(parts), as_json)
+    _print_erasure(done, as_json)
 
 
-def _confirm(ledger: Ledger, identifiers: list[Identifier], *, yes: bool) -> None:
+def _confirm(
+    ledger: Ledger, identifiers: list[Identifier], *, yes: bool, in_pipedrive: bool
+) -> None:
     """Asks with the number of submissions, which is counted only where somebody can answer."""
-    question = "Erase the person for good? This cannot be undone."
+    what = "the person"
     if not yes and output.is_interactive():
-        count = len(_find_ids(ledger, identifiers))
-        question = f"Erase {output.plural(count, 'submission')} for good? This cannot be undone."
-    output.confirm(question, yes=yes)
+        mentions = _find_ids(ledger, identifiers)
+        what = output.plural(len(mentions.erased), "submission")
+        if mentions.redacted:
+            what += f", and the address in {len(mentions.redacted):,} of other people,"
+    also = " Leads that Leadline created in Pipedrive are deleted as well." if in_pipedrive else ""
+    output.confirm(f"Erase {what} for good? This cannot be undone.{also}", yes=yes)
 
 
-def _find_ids(ledger: Ledger, identifiers: list[Identifier]) -> list[str]:
+def _find_ids(ledger: Ledger, identifiers: list[Identifier]) -> Mentions:
     with output.show_working("looking for submissions"):
-        return sorted({one for who in identifiers for one in erasure.find_submissions(ledger, who)})
+        parts = [erasure.find_submissions(ledger, who) for who in identifiers]
+    erased = {each for part in parts for each in part.erased}
+    redacted = {each for part in parts for each in part.redacted} - erased
+    return Mentions(sorted(erased), sorted(redacted))
 
 
 def _erase(
-    settings: Settings, url: str, client: redis.Redis, ledger: Ledger, who: Identifier
+    settings: Settings,
+    url: str,
+    client: redis.Redis,
+    ledger: Ledger,
+    who: Identifier,
+    report: Callable[[str], object],
 ) -> Erasure:
     by = setup.operator_name()
     part = erasure.erase(
@@ -116,9 +143,9 @@ def _erase(
         by,
         data_dir=settings.data_dir,
         hand_over=lambda: hand_over(settings, url, client),
+        report=report,
     )
-    detail = f"erased: {part.erased}; left: {len(part.left)}"
-    AuditTrail(client).record(by, "erase", digest(*who), detail)
+    AuditTrail(client).record(by, "erase", digest(*who), part.summary)
     return part
 
 
@@ -145,19 +172,60 @@ def _merge(parts: list[Erasure]) -> Erasure:
     unknown = {(each.id, each.step) for part in parts for each in part.unanswered}
     return Erasure(
         erased=sum(part.erased for part in parts),
+        redacted=sum(part.redacted for part in parts),
+        entries=sum(part.entries for part in parts),
         persons=sorted({each for part in parts for each in part.persons}),
         leads=sorted({each for part in parts for each in part.leads}),
+        created_leads=sorted({each for part in parts for each in part.created_leads}),
         unanswered=[UnansweredCreate(*each) for each in sorted(unknown)],
+        unfinished=list(dict.fromkeys(each for part in parts for each in part.unfinished)),
         left=list(dict.fromkeys(each for part in parts for each in part.left)),
     )
 
 
-def _print_dry_run(ids: list[str], as_json: bool) -> None:
+def _delete_leads(settings: Settings, url: str, done: Erasure) -> Erasure:
+    """Deletes the leads that we created; what cannot be deleted is said, and stays listed."""
+    if not settings.has_credentials:
+        fault = "leads in Pipedrive: no credentials are set here; see `leadline erase --help`"
+        return _with_faults(done, [fault])
+    gone, faults = set(), []
+    with build_client(settings, url) as client:
+        for lead_id in done.created_leads:
+            try:
+                client.leads.delete(lead_id)
+            except Gone:
+                pass
+            except LeadlineError as error:
+                faults.append(f"lead {lead_id} in Pipedrive: {error}: erase again")
+                continue
+            gone.add(lead_id)
+    leads = [each for each in done.leads if each not in gone]
+    created = [each for each in done.created_leads if each not in gone]
+    return _with_faults(structs.replace(done, leads=leads, created_leads=created), faults)
+
+
+def _with_faults(done: Erasure, faults: list[str]) -> Erasure:
+    return structs.replace(done, unfinished=done.unfinished + faults, left=[*faults, *done.left])
+
+
+def _print_dry_run(mentions: Mentions, as_json: bool) -> None:
     if as_json:
-        return output.print_json({"would_erase": len(ids), "ids": ids})
-    click.echo(f"would erase {output.plural(len(ids), 'submission')}")
-    for each in ids:
+        return output.print_json(
+            {
+                "would_erase": len(mentions.erased),
+                "ids": mentions.erased,
+                "would_redact": len(mentions.redacted),
+                "redacted_ids": mentions.redacted,
+            }
+        )
+    click.echo(f"would erase {output.plural(len(mentions.erased), 'submission')}")
+    for each in mentions.erased:
         click.echo(f"  {each}")
+    if mentions.redacted:
+        count = output.plural(len(mentions.redacted), "submission")
+        click.echo(f"would remove the address from {count} of other people")
+        for each in mentions.redacted:
+            click.echo(f"  {each}")
 
 
 def _print_erasure(done: Erasure, as_json: bool) -> None:
@@ -165,10 +233,19 @@ def _print_erasure(done: Erasure, as_json: bool) -> None:
         output.print_json(msgspec.to_builtins(done))
     else:
         click.echo(f"erased {output.plural(done.erased, 'submission')}")
+        if done.redacted:
+            others = output.plural(done.redacted, "submission")
+            click.echo(f"removed the address from {others} of other people, which stay")
+        if done.entries:
+            click.echo(f"removed the address from {output.plural(done.entries, 'other place')}")
         _print_pipedrive(done)
-    if done.left:
-        left = (f"  {each}" for each in done.left)
-        setup.exit_with_error("leadline: some data could not be erased:", *left)
+        out_of_reach = [each for each in done.left if each not in done.unfinished]
+        click.echo("Left, because no erasure of Leadline reaches it:")
+        for each in out_of_reach:
+            click.echo(f"  {each}")
+    if done.unfinished:
+        lines = (f"  {each}" for each in done.unfinished)
+        setup.exit_with_error("leadline: some data could not be erased:", *lines)
 
 
 def _print_pipedrive(done: Erasure) -> None:

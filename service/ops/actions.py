@@ -277,8 +277,7 @@ class Actions:
         """
         who: Identifier = ("email", parse_erased_email(email))
         result = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
-        detail = f"erased: {result.erased}; left: {len(result.left)}"
-        self.audit.record(by, "erase", keys.digest(*who), detail)
+        self.audit.record(by, "erase", keys.digest(*who), result.summary)
         return result
 
     # Many submissions.

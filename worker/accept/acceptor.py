@@ -28,6 +28,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+import msgspec
 import redis
 import redis.asyncio
 import rq
@@ -42,7 +43,13 @@ from worker.accept.spool_file import EMPTY_RAW, UNSEEN
 from worker.contract import Precedence, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
-from worker.ledger.identifiers import erasure_marks
+from worker.ledger.email_search import EmailPattern
+from worker.ledger.identifiers import (
+    erasure_marks,
+    has_other_contact,
+    mentioned_addresses,
+    raw_texts,
+)
 from worker.metrics import SUBMISSIONS, Meter
 from worker.queue.rq_queue import enqueue
 from worker.store import keys, scripts
@@ -417,9 +424,13 @@ class Acceptor:
         try:
             are_duplicates = await self._find_duplicates(submissions)
             async with self._redis.pipeline(transaction=True) as pipe:
-                erased = await self._find_erased(pipe, submissions) if spooled else {}
+                erased, mentions = (
+                    await self._find_erased(pipe, submissions) if spooled else ({}, {})
+                )
                 submissions = [
-                    self._without_content(each) if each.submission.id in erased else each
+                    self._without_content(each)
+                    if each.submission.id in erased
+                    else self._without_addresses(each, mentions.get(each.submission.id, []))
                     for each in submissions
                 ]
                 pipe.multi()  # type: ignore[no-untyped-call]
@@ -460,13 +471,20 @@ class Acceptor:
 
     async def _find_erased(
         self, pipe: Any, submissions: Sequence[EncodedSubmission]
-    ) -> dict[str, str]:
+    ) -> tuple[dict[str, str], dict[str, list[str]]]:
         """Finds the spooled submissions of people who were erased since: id -> mark.
 
-        A mark that is set after this look makes the transaction fail.
+        And those of others that mention them: id -> addresses. A mark that is set after this look
+        makes the transaction fail.
         """
-        marks_of_each, marks = await asyncio.to_thread(
-            _erasure_marks, [each.submission for each in submissions]
+        await pipe.watch(keys.ERASURES)
+        is_any = bool(await self._redis.exists(keys.ERASURES))
+        marks_of_each, mentions_of_each = await asyncio.to_thread(
+            _erasure_marks, [each.submission for each in submissions], mentions=is_any
+        )
+        marks = list(
+            {mark for each in marks_of_each for mark in each}
+            | {mark for each in mentions_of_each for mark in each}
         )
         erased_at: dict[str, float] = {}
         for start in range(0, len(marks), MARKS_PER_QUERY):
@@ -477,14 +495,25 @@ class Acceptor:
             erased_at |= {
                 mark.decode(): float(at) for mark, at in zip(reply[::2], reply[1::2], strict=True)
             }
-        if not erased_at:
-            return {}
-        return {
-            each.submission.id: mark
-            for each, its_marks in zip(submissions, marks_of_each, strict=True)
-            for mark in its_marks
-            if each.submission.received_at <= erased_at.get(mark, -math.inf)
-        }
+        erased: dict[str, str] = {}
+        mentioned: dict[str, list[str]] = {}
+        for each, its_marks, its_mentions in zip(
+            submissions, marks_of_each, mentions_of_each, strict=True
+        ):
+            received_at, item = each.submission.received_at, each.submission
+            reached = [mark for mark in its_marks if received_at <= erased_at.get(mark, -math.inf)]
+            addresses = [
+                address
+                for mark, address in its_mentions.items()
+                if received_at <= erased_at.get(mark, -math.inf)
+            ]
+            if reached:
+                erased[item.id] = reached[0]
+            elif addresses and not has_other_contact(item.lead):
+                erased[item.id] = keys.erased("email", addresses[0])
+            elif addresses:
+                mentioned[item.id] = addresses
+        return erased, mentioned
 
     def _without_content(self, encoded: EncodedSubmission) -> EncodedSubmission:
         """Drops the content, so that an erased person gets into neither Redis nor its files."""
@@ -492,6 +521,19 @@ class Acceptor:
             encoded.submission, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None
         )
         return encode_submission(submission, self._cipher)
+
+    def _without_addresses(
+        self, encoded: EncodedSubmission, addresses: Sequence[str]
+    ) -> EncodedSubmission:
+        """Redacts what somebody else's submission says of an erased person."""
+        if not addresses:
+            return encoded
+        content = msgspec.to_builtins(encoded.submission, builtin_types=(bytes,))
+        key = content.pop("duplicate_key", None)
+        for address in addresses:
+            content = EmailPattern(address).redact(content)
+        redacted = msgspec.convert(content | {"duplicate_key": key}, Submission)
+        return encode_submission(redacted, self._cipher)
 
     async def _await_replicas(self) -> None:
         """Waits for replicas; raises `StoreUnavailable` if too few have the transaction.
@@ -514,7 +556,20 @@ def _within_drain_bytes(submissions: list[Submission]) -> list[Submission]:
     return submissions[: max(1, sum(size <= MAX_DRAIN_BYTES for size in sizes))]
 
 
-def _erasure_marks(submissions: Sequence[Submission]) -> tuple[list[list[str]], list[str]]:
-    """The marks of each submission, and all marks without repetition."""
+def _erasure_marks(
+    submissions: Sequence[Submission], *, mentions: bool
+) -> tuple[list[list[str]], list[dict[str, str]]]:
+    """The marks of each submission, and of the addresses that it mentions: mark -> address."""
     of_each = [erasure_marks(each.id, each.lead, each.raw) for each in submissions]
-    return of_each, list({mark for marks in of_each for mark in marks})
+    mentioned = [
+        mentioned_addresses(
+            [
+                msgspec.to_builtins([each.lead, each.cause, each.why, each.fetch]),
+                raw_texts(each.raw),
+            ]
+        )
+        if mentions
+        else {}
+        for each in submissions
+    ]
+    return of_each, mentioned

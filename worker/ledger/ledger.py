@@ -389,12 +389,14 @@ class Ledger(RecordReader):
                 )
             return sum(pipe.execute())
 
-    def mark_erased(self, mark: str, by: str, seconds: int) -> None:
-        """Sets `mark` for `seconds`: older submissions that bear it are to be erased."""
+    def mark_erased(self, marks: Sequence[str], by: str, seconds: int) -> None:
+        """Sets `marks` for `seconds`: older submissions that bear one are to be erased."""
         now = self.now()
         with self.pipeline() as pipe:
-            pipe.hset(mark, mapping={"before": now, "by": by})
-            pipe.expire(mark, seconds)
+            for mark in marks:
+                pipe.hset(mark, mapping={"before": now, "by": by})
+                pipe.expire(mark, seconds)
+            pipe.set(keys.ERASURES, b"1", ex=seconds)
             pipe.execute()
 
     def find_marks(self, marks: Sequence[str]) -> list[str]:
