@@ -37,6 +37,7 @@ COMMANDS = {
     "pause": ("service.cli.operate", "Stop delivering."),
     "resume": ("service.cli.operate", "Deliver again."),
     "erase": ("service.cli.erase", "Erase a person from submissions, spools and Redis's files."),
+    "keys": ("service.cli.encryption_keys", "Encryption keys: new, rotate."),
     "pipedrive": (
         "service.cli.pipedrive",
         "The Pipedrive account: leads, labels, sources, fields.",

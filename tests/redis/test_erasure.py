@@ -376,7 +376,7 @@ def test_an_entry_that_changes_meanwhile_is_not_overwritten(
         return bool(real(*arguments))
 
     stored._replace = late  # type: ignore[method-assign,assignment]
-    stored.redact_elsewhere()
+    stored.rewrite()
     assert redis.lrange(keys.refusals("contact"), 0, -1) == [b"newer", b"[erased]"]
 
 

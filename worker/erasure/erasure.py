@@ -135,7 +135,7 @@ def erase(
     in_flight, unreadable = _erase_records(ledger, who, pattern, stored, marks[0], by, report)
     _wait_until(lambda: not _any_in_flight(ledger, in_flight), CALL_WAIT_SECONDS, pause)
     if stored:
-        stored.redact_elsewhere(lambda count: report(f"{count:,} keys searched"))
+        stored.rewrite(lambda count: report(f"{count:,} keys searched"))
         unreadable = max(unreadable, stored.unreadable)
         unfinished += [
             f"{name}: the address still stands there: erase again" for name in stored.remaining
@@ -221,7 +221,7 @@ def _erase_records(
         if not is_persons(who, pattern, record.id, record.lead, record.raw):
             unreadable += record.unreadable
             if stored and pattern and _is_mentioned(pattern, record):
-                stored.redact_submission(record.id)
+                stored.rewrite_submission(record.id)
             continue
         entries = _cache_entries(who, record.lead)
         erased = ledger.erase([record.id], by, WHY, mark=mark, memories=entries)

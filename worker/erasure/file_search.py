@@ -1,6 +1,6 @@
 """Searches files byte by byte for an address: Redis's, the spools, and what else is beside them.
 
-It says whether the promise was kept, and changes nothing. What is encrypted, compressed or in base64
+It says whether the promise was kept, and changes nothing. What is encrypted, compressed or base64
 shows no address; what Redis holds was read in plain before (`worker.erasure.stored_mentions`).
 """
 
