@@ -28,6 +28,7 @@ HERS: dict[str, tuple[object, object]] = {
     "at the end of a sentence": ("It is ada@example.com.", "It is [erased]."),
     "between Chinese letters": ("请联系ada@example.com谢谢", "请联系[erased]谢谢"),
     "a path": ("/u/ada@example.com/x", "/u/[erased]/x"),
+    "the name alone": ({"x": {"ada@example.com": 1}}, {"x": {"[erased]": 1}}),
     "a name of a field": ({"ada@example.com": ["x", "ada@example.com"]}, {"[erased]": ["x", "[erased]"]}),
     "base64": (f"c={b64encode(JSON).decode()}; d=1", "c=[erased]==; d=1"),
     "base64 for URLs": (b"t=x." + urlsafe_b64encode(JSON).rstrip(b"=") + b".y", b"t=x.[erased].y"),
