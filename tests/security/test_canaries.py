@@ -173,9 +173,9 @@ def test_answers_repeat_nothing(world: World, canaries: Canaries) -> None:
 
     Only the name of a field that is at fault, and the path that was asked for, come back.
     """
-    said = [each.text + str(dict(each.headers)) for each in world.answers[:-2]]
-    said += [world.client.get(path).text for path in ("/metrics", "/readyz", "/healthz")]
-    assert {place for text in said for place in canaries.find(text)} <= {"alone"}
+    outputs = [each.text + str(dict(each.headers)) for each in world.answers[:-2]]
+    outputs += [world.client.get(path).text for path in ("/metrics", "/readyz", "/healthz")]
+    assert {place for text in outputs for place in canaries.find(text)} <= {"alone"}
     assert sorted({each.status_code for each in world.answers}) == [
         202,
         400,
@@ -240,12 +240,12 @@ def test_a_viewer_sees_no_person(world: World, canaries: Canaries) -> None:
         "overview", "causes", "submissions", f"submissions/{world.dead}", "export.csv", "export.jsonl",
         "audit", f"submissions/{world.dead}/reading", f"submissions/{world.dead}/dry-run",
     ]  # fmt: skip
-    shown: dict[str, list[str]] = {}
+    visible: dict[str, list[str]] = {}
     for path in paths:
         answer = world.client.get(f"/ops/api/{path}", headers=bearer(VIEWER))
         places = canaries.find(answer.text)
-        shown[path] = [each for each in places if not each.endswith(SHOWN_FIELDS)]
-    assert {path: places for path, places in shown.items() if places} == {}
+        visible[path] = [each for each in places if not each.endswith(SHOWN_FIELDS)]
+    assert {path: places for path, places in visible.items() if places} == {}
     answer = world.client.get(
         f"/ops/api/submissions/{world.dead}?reveal=1", headers=bearer(OPERATOR)
     )
