@@ -59,7 +59,7 @@ WORKER = {
     "accept": "contract encryption errors ledger metrics queue settings store",
     "pipedrive": "contract errors lead settings store units",
     "drift": "errors lead pipedrive store",
-    "erasure": "accept contract errors ledger store",
+    "erasure": "accept contract encryption errors ledger store",
     "delivery": (
         "causes contract encryption erasure errors fate lead ledger metrics pipedrive queue"
         " settings store"

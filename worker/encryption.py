@@ -15,7 +15,8 @@ import base64
 import binascii
 import hashlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,6 +25,14 @@ PLAIN = b"\x00"
 ENCRYPTED = b"\x01"
 KEY_BYTES = 32
 HOW_TO_MAKE = 'python3 -c "import base64,os;print(base64.b64encode(os.urandom(32)).decode())"'
+
+# A sealed text within JSON, and what is shown for one whose key is missing.
+SEALED = "sealed:"
+UNREADABLE = "(encrypted under a key that is not listed)"
+# URL-safe base64: Lua's JSON escapes the slash of the other one.
+_SEALED_TEXT = re.compile(
+    rb"sealed:((?:[A-Za-z0-9_-]{4})+(?:[A-Za-z0-9_-]{2}==|[A-Za-z0-9_-]{3}=)?)"
+)
 
 _NAME_BYTES, _NONCE_BYTES = 4, 12
 _HEADER_BYTES = 1 + _NAME_BYTES + _NONCE_BYTES
@@ -61,6 +70,58 @@ class Cipher:
         for text in keys:
             key = parse_key(text)
             self._keys[hashlib.sha256(key).digest()[:_NAME_BYTES]] = AESGCM(key)
+
+    @property
+    def is_encrypting(self) -> bool:
+        return bool(self._keys)
+
+    def is_current(self, data: bytes) -> bool:
+        """Whether the bytes are encrypted under the first key."""
+        return data.startswith(ENCRYPTED + next(iter(self._keys), b"\xff"))
+
+    def seal(self, data: bytes) -> bytes:
+        """Encrypts what was once stored in plain; without keys it stays as it is."""
+        return self.encrypt(data) if self._keys else data
+
+    def unseal(self, data: bytes) -> bytes:
+        """The bytes that were sealed, or that were stored in plain; raises `DecryptionError`."""
+        return self.decrypt(data) if data[:1] in (ENCRYPTED, PLAIN) else data
+
+    def seal_text(self, text: str) -> str:
+        """As `seal`, for a text within JSON."""
+        if not self._keys or not text:
+            return text
+        return (
+            SEALED
+            + base64.urlsafe_b64encode(self.encrypt(text.encode("utf-8", "replace"))).decode()
+        )
+
+    def is_current_text(self, text: str) -> bool:
+        """Whether a text within JSON is sealed under the first key."""
+        match = _SEALED_TEXT.fullmatch(text.encode("utf-8", "replace"))
+        return match is not None and self.is_current(base64.urlsafe_b64decode(match[1]))
+
+    def unseal_text(self, text: str) -> str:
+        """The text that was sealed; `UNREADABLE` where its key is missing."""
+        if (match := _SEALED_TEXT.fullmatch(text.encode("utf-8", "replace"))) is None:
+            return text
+        try:
+            return self.decrypt(base64.urlsafe_b64decode(match[1])).decode("utf-8", "replace")
+        except (DecryptionError, binascii.Error):
+            return UNREADABLE
+
+    def map_sealed(self, data: bytes, change: Callable[[str], str]) -> bytes:
+        """Changes each sealed text within `data`; those whose key is missing stay."""
+
+        def changed(match: re.Match[bytes]) -> bytes:
+            try:
+                text = self.decrypt(base64.urlsafe_b64decode(match[1])).decode("utf-8", "replace")
+            except (DecryptionError, binascii.Error):
+                return match[0]
+            new = change(text)
+            return match[0] if new == text else self.seal_text(new).encode()
+
+        return _SEALED_TEXT.sub(changed, data) if SEALED.encode() in data else data
 
     def encrypt(self, data: bytes) -> bytes:
         if not self._keys:

@@ -59,6 +59,12 @@ def _check_security(settings: Settings) -> Iterator[Finding]:
             "calls to the real Pipedrive are not paced: name the account's plan",
             "PIPEDRIVE_PLAN",
         )
+    if not settings.encryption_keys:
+        yield warn(
+            SETTINGS,
+            "submissions are stored in plain text: make a key with `leadline keys new`",
+            "LEADLINE_ENCRYPTION_KEYS",
+        )
     place = _nearest_existing(settings.data_dir)
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         yield fail(

@@ -36,7 +36,11 @@ COMMANDS = {
     "audit": ("service.cli.operate", "Show who did what to which submission."),
     "pause": ("service.cli.operate", "Stop delivering."),
     "resume": ("service.cli.operate", "Deliver again."),
-    "erase": ("service.cli.erase", "Erase a person from submissions, spools and Redis's files."),
+    "erase": (
+        "service.cli.personal_data",
+        "Erase a person from submissions, spools and Redis's files.",
+    ),
+    "keys": ("service.cli.personal_data", "Encryption keys: new, rotate."),
     "pipedrive": (
         "service.cli.pipedrive",
         "The Pipedrive account: leads, labels, sources, fields.",

@@ -149,20 +149,24 @@ def count_progress(
 
 
 @contextmanager
-def show_working(what: str) -> Iterator[None]:
-    """Reports such as `erasing ... 4 s` while the block runs."""
+def show_working(what: str) -> Iterator[Callable[[str], None]]:
+    """Reports such as `erasing ... 4 s` while the block runs.
+
+    The block may call what it gets with a text that says how far it is.
+    """
     ended, started_at = threading.Event(), time.monotonic()
+    steps = [what]
 
     def report() -> None:
         reporter = ProgressReporter()
         while not ended.wait(PROGRESS_SECONDS):
-            reporter.report(f"{what} ... {int(time.monotonic() - started_at)} s")
+            reporter.report(f"{steps[-1]} ... {int(time.monotonic() - started_at)} s")
         reporter.close()
 
     thread = threading.Thread(target=report, name="progress", daemon=True)
     thread.start()
     try:
-        yield
+        yield lambda step: steps.__setitem__(0, f"{what}: {step}")
     finally:
         ended.set()
         thread.join()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,6 +139,11 @@ class SubmissionFinder(Protocol):
     def causes(self) -> Page[CauseCard]: ...
 
 
+# For how long a repeated search is not recorded again, and how many are remembered.
+SEARCH_SECONDS = 600.0
+MAX_SEARCHES = 10_000
+
+
 class Actions:
     """Safe for any thread. Every method may raise `StoreUnavailable`.
 
@@ -154,6 +160,7 @@ class Actions:
         self._data_dir = data_dir
         self.bulks = BulkActions(ledger)
         self.audit = AuditTrail(ledger.redis)
+        self._searched_at: dict[tuple[str, str], float] = {}
 
     # One submission.
 
@@ -190,6 +197,20 @@ class Actions:
         `target` is a submission's id, or names a list or an export.
         """
         self.audit.record(by, "reveal", target)
+
+    def record_search(self, filter: Filter, by: str) -> None:
+        """Record that somebody who sees personal data masked searches for a text.
+
+        The trail has a digest of it. A search that is repeated, as pages do by themselves, counts
+        once in a while only.
+        """
+        digest, now = keys.digest(filter.q or "")[:12], time.monotonic()
+        if now - self._searched_at.get((by, digest), -SEARCH_SECONDS) < SEARCH_SECONDS:
+            return
+        if len(self._searched_at) >= MAX_SEARCHES:
+            self._searched_at.clear()
+        self._searched_at[(by, digest)] = now
+        self.audit.record(by, "search", "submissions", f"q={digest}")
 
     def _replay(
         self, submission_id: str, by: str, action: str, edit: Edit, if_updated_at: str | None
@@ -277,8 +298,7 @@ class Actions:
         """
         who: Identifier = ("email", parse_erased_email(email))
         result = erasure.erase(self.ledger, who, by, data_dir=self._data_dir)
-        detail = f"erased: {result.erased}; left: {len(result.left)}"
-        self.audit.record(by, "erase", keys.digest(*who), detail)
+        self.audit.record(by, "erase", keys.digest(*who), result.summary)
         return result
 
     # Many submissions.

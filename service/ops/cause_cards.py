@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from service.ops import masking
 from service.ops.schemas import CauseCard
 from service.ops.search_table import SearchTable
 from worker.causes import UNRECORDED, cause_id, title
@@ -36,7 +37,9 @@ def build_cause_cards(
     return sorted(cards, key=lambda each: (each.ignored, -each.count, each.last_seen, each.id))
 
 
-def build_cause_card(cause: Cause, tally: CauseTally, ignored: Mapping[str, float]) -> CauseCard:
+def build_cause_card(
+    cause: Cause, tally: CauseTally, ignored: Mapping[str, float], *, reveal: bool = False
+) -> CauseCard:
     """Make a card; a cause stays ignored until another lead fails for it."""
     name = cause_id(cause)
     return CauseCard(
@@ -53,7 +56,7 @@ def build_cause_card(cause: Cause, tally: CauseTally, ignored: Mapping[str, floa
         ignored=ignored.get(name, 0.0) >= tally.last,
         setting=cause.setting,
         trend=tally.trend,
-        detail=cause.detail,
+        detail=cause.detail if reveal else masking.mask_text(cause.detail),
     )
 
 

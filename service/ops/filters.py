@@ -6,7 +6,8 @@
     state:dead source:contact cause:invalid utm_campaign:spring email:ada company:acme
                         the value begins with that; quotes take spaces: utm_campaign:"spring sale"
 
-Case and accents are ignored.
+Case and accents are ignored. For whoever sees personal data masked, a name, an e-mail address or a
+phone number matches only as a whole: letter by letter, searches would undo the mask.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import unicodedata
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from worker.contract import State
 
@@ -31,6 +32,14 @@ TAGS = {
     "utm_campaign": "\x06",
     "utm_source": "\x07", "utm_medium": "\x08", "lead": "\x0e", "form": "\x0f",
 }  # fmt: skip
+
+# Kinds of values that a viewer sees masked.
+PERSONAL_KEYS = frozenset({"name", "email", "phone"})
+# The control character after a personal value.
+END = "\x10"
+
+# The query parameters of a filter.
+PARAMETERS = ("state", "source", "cause", "q")
 
 # These are compared as a whole.
 EXACT_KEYS = ("state", "source", "cause")
@@ -63,13 +72,15 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which submissions to select; None selects any.
 
     `state` is one or several states joined by commas, `source` a source's name, `cause` a
-    `CauseCard`'s id (or the code or step of causes), `q` the text of the search box.
+    `CauseCard`'s id (or the code or step of causes), `q` the text of the search box. With `whole`,
+    personal data match only as a whole.
     """
 
     state: str | None = None
     source: str | None = None
     cause: str | None = None
     q: str | None = None
+    whole: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -78,15 +89,13 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Filter:
         """Read query parameters; others are ignored. Raises `FilterError`."""
-        values = {
-            name: (parameters.get(name) or "").strip() or None for name in cls.__struct_fields__
-        }
+        values = {name: (parameters.get(name) or "").strip() or None for name in PARAMETERS}
         for name, value in values.items():
             if value and len(value) > MAX_VALUE_CHARS:
                 raise FilterError(
                     name, f"expected at most {MAX_VALUE_CHARS} characters, got {len(value)}"
                 )
-        parsed = cls(**values)
+        parsed = structs.replace(cls(), **values)
         if parsed.state:
             parse_states(parsed.state)
         parse_terms(parsed.q)
@@ -94,11 +103,15 @@ class Filter(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def parameters(self) -> dict[str, str]:
         """The query parameters that `parse` reads, without those that are None."""
-        return {name: value for name in self.__struct_fields__ if (value := getattr(self, name))}
+        return {name: value for name in PARAMETERS if (value := getattr(self, name))}
 
     def query(self) -> str:
         """The query string of a URL, without `?`."""
         return urlencode(self.parameters())
+
+    def masked(self) -> Filter:
+        """The same filter for somebody who sees personal data masked."""
+        return structs.replace(self, whole=True)
 
 
 class Term(Struct, frozen=True):

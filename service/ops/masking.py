@@ -106,7 +106,7 @@ def mask_lead(lead: Lead, *, reveal: bool) -> dict[str, Any]:
         for key, value in plain.items()
     }
     if "answers" in masked:
-        masked["answers"] = dict.fromkeys(masked["answers"], HIDDEN)
+        masked["answers"] = dict.fromkeys(map(mask_text, masked["answers"]), HIDDEN)
     return masked
 
 

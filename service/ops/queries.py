@@ -212,7 +212,7 @@ class SubmissionQueries:
             raise NotFound("there is no submission with this id")
         return details.build_detail(
             history,
-            self._find_cause_card(history.record),
+            self._find_cause_card(history.record, reveal=reveal),
             self._find_source(history.record.source),
             self._lead_mappings(),
             reveal=reveal,
@@ -278,7 +278,7 @@ class SubmissionQueries:
         """Whether the index still loads, and when it was last up to date."""
         return self._index.freshness()
 
-    def _find_cause_card(self, record: Record) -> CauseCard | None:
+    def _find_cause_card(self, record: Record, *, reveal: bool) -> CauseCard | None:
         """The card of the cause for which it died or waits.
 
         The detail is this submission's own; the counts are those of all.
@@ -292,7 +292,7 @@ class SubmissionQueries:
             record.updated_at,
             [0] * TREND_HOURS,
         )
-        card = build_cause_card(record.cause or UNRECORDED, tally, {})
+        card = build_cause_card(record.cause or UNRECORDED, tally, {}, reveal=reveal)
         try:
             cards = self._build_cause_cards(self._index.current(patience=CAUSE_PATIENCE_SECONDS))
         except Loading:

@@ -16,7 +16,9 @@ from typing import Any
 from msgspec import Struct
 
 from service.ops.filters import (
+    END,
     EXACT_KEYS,
+    PERSONAL_KEYS,
     TAGS,
     Filter,
     Term,
@@ -37,7 +39,7 @@ create table submission (
     cause text, at real not null, received real not null, who text not null, campaign text,
     result text, attempts integer not null, next_at real
 );
-create table text (n integer primary key, words text not null);
+create table text (n integer primary key, words text not null, personal text not null);
 create index by_time on submission (at, id);
 create index by_state on submission (state, at, id);
 create index by_source on submission (source, at, id);
@@ -73,6 +75,7 @@ class SubmissionRow(Struct, frozen=True, array_like=True):
     attempts: int
     next_at: float | None
     words: str
+    personal: str = ""
 
 
 def build_row(record: Record, who: str) -> SubmissionRow:
@@ -83,12 +86,15 @@ def build_row(record: Record, who: str) -> SubmissionRow:
         record.id, record.source, record.state.value, cause, record.updated_at, record.received_at,
         who,
         campaign[:MAX_VALUE_CHARS] if campaign else None, record.result, record.attempts,
-        record.next_at, build_search_text(record),
+        record.next_at, *build_search_texts(record),
     )  # fmt: skip
 
 
-def build_search_text(record: Record) -> str:
-    """The text that is searched: each value after the tag of its kind."""
+def build_search_texts(record: Record) -> tuple[str, str]:
+    """The texts that are searched: each value after the tag of its kind.
+
+    The second has what a viewer sees masked.
+    """
     values: list[tuple[str, str | None]] = [("id", record.id), ("lead", record.lead_id)]
     if lead := record.lead:
         digits = "".join(char for char in lead.phone or "" if char.isdigit())
@@ -99,7 +105,11 @@ def build_search_text(record: Record) -> str:
             ("utm_campaign", utm.campaign), ("utm_source", utm.source), ("utm_medium", utm.medium),
             ("form", lead.form_name),
         ]  # fmt: skip
-    return "".join(TAGS[kind] + fold(text[:MAX_VALUE_CHARS]) for kind, text in values if text)
+    tagged = [(kind, TAGS[kind] + fold(text[:MAX_VALUE_CHARS])) for kind, text in values if text]
+    return (
+        "".join(text for kind, text in tagged if kind not in PERSONAL_KEYS),
+        "".join(text + END for kind, text in tagged if kind in PERSONAL_KEYS),
+    )
 
 
 # SQL and its values.
@@ -119,15 +129,15 @@ class SqlFilter(Struct, frozen=True):
     scans: bool
 
 
-COLUMNS = SubmissionRow.__struct_fields__[:-1]
-# A row without the text that is searched, which nobody sees.
-ROW_COLUMNS = f"{', '.join(COLUMNS)}, ''"
+COLUMNS = SubmissionRow.__struct_fields__[:-2]
+# A row without the texts that are searched, which nobody sees.
+ROW_COLUMNS = f"{', '.join(COLUMNS)}, '', ''"
 
 UPSERT_ROW = (
     f"insert into submission ({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))}) on"
     " conflict (id) do update set " + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
 )
-UPSERT_TEXT = "insert or replace into text select n, ? from submission where id = ?"
+UPSERT_TEXT = "insert or replace into text select n, ?, ? from submission where id = ?"
 
 
 class SearchTable:
@@ -159,8 +169,8 @@ class SearchTable:
         ]
         with self._lock:
             self._db.execute("begin")
-            self._db.executemany(UPSERT_ROW, [values[:-1] for values in added])
-            self._db.executemany(UPSERT_TEXT, [(values[-1], values[0]) for values in added])
+            self._db.executemany(UPSERT_ROW, [values[:-2] for values in added])
+            self._db.executemany(UPSERT_TEXT, [(*values[-2:], values[0]) for values in added])
             for name in gone:
                 self._db.execute(
                     "delete from text where n = (select n from submission where id = ?)", (name,)
@@ -233,19 +243,21 @@ class SearchTable:
         terms = parse_terms(filter.q)
         exact = [_is_one_of("state", parse_states(filter.state))] if filter.state else []
         exact += [_is_one_of("source", [filter.source])] if filter.source else []
-        exact += [_is_one_of("cause", self._find_causes(filter.cause))] if filter.cause else []
-        exact += [self._match_exactly(term) for term in terms if term.key in EXACT_KEYS]
-        texts = [_contains(term) for term in terms if term.key not in EXACT_KEYS]
+        exact += (
+            [_is_one_of("cause", self._find_causes(filter.cause, filter))] if filter.cause else []
+        )
+        exact += [self._match_exactly(term, filter) for term in terms if term.key in EXACT_KEYS]
+        texts = [_contains(term, filter) for term in terms if term.key not in EXACT_KEYS]
         return SqlFilter(*_conjunction(exact + texts), *_conjunction(exact), scans=bool(texts))
 
-    def _match_exactly(self, term: Term) -> Condition:
+    def _match_exactly(self, term: Term, filter: Filter) -> Condition:
         if term.key == "state":
             return _is_one_of("state", parse_states(term.text, "q"))
         return _is_one_of(
-            term.key, [term.text] if term.key == "source" else self._find_causes(term.text)
+            term.key, [term.text] if term.key == "source" else self._find_causes(term.text, filter)
         )
 
-    def _find_causes(self, text: str) -> list[str]:
+    def _find_causes(self, text: str, filter: Filter) -> list[str]:
         """The ids of the causes that a text means.
 
         The one with this id, else those of this code, step or field, else those with this text.
@@ -255,7 +267,7 @@ class SearchTable:
         folded = text.casefold()
         causes = [(name, cause) for name, (_, cause) in self._causes.items()]
         exact = [name for name, cause in causes if folded in (cause.code, cause.step, cause.field)]
-        return exact or [name for name, cause in causes if folded in _cause_text(cause)]
+        return exact or [name for name, cause in causes if folded in _cause_text(cause, filter)]
 
     def _find_matches(self, _version: int, filter: Filter) -> list[Place] | None:
         """All matches of a search in their order if they are few, else None; in one scan."""
@@ -299,16 +311,26 @@ def _is_one_of(column: str, values: Sequence[str]) -> Condition:
     return f"{column} in ({', '.join('?' * len(values))})", tuple(values)
 
 
-def _cause_text(cause: Cause) -> str:
+def _cause_text(cause: Cause, filter: Filter) -> str:
+    """What a cause says; its detail may quote the sender."""
+    detail = None if filter.whole else cause.detail
     return "\n".join(
-        text for text in (title(cause), cause.detail, cause.hint, cause.setting) if text
+        text for text in (title(cause), detail, cause.hint, cause.setting) if text
     ).casefold()
 
 
-def _contains(term: Term) -> Condition:
-    """A free word may stand anywhere in the text, one with a key where such a value begins."""
+def _contains(term: Term, filter: Filter) -> Condition:
+    """A free word may stand anywhere in the text, one with a key where such a value begins.
+
+    Where the filter takes personal data as a whole only, nothing may precede or follow it there.
+    """
     texts = [TAGS[term.key] + fold(term.text)] if term.key else text_variants(term.text)
-    return " or ".join(["instr(words, ?) > 0"] * len(texts)) or ALWAYS_TRUE, tuple(texts)
+    personal = texts
+    if filter.whole:
+        tags = [TAGS[key] for key in ([term.key] if term.key else PERSONAL_KEYS)]
+        personal = [f"{tag}{text}{END}" for tag in tags for text in text_variants(term.text)]
+    conditions = ["instr(words, ?) > 0"] * len(texts) + ["instr(personal, ?) > 0"] * len(personal)
+    return " or ".join(conditions) or ALWAYS_TRUE, (*texts, *personal)
 
 
 def _conjunction(conditions: Sequence[Condition]) -> Condition:

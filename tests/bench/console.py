@@ -201,7 +201,7 @@ def build_queries(queries: SubmissionQueries, email: str) -> dict[str, Callable[
     """Name -> a query that people make; returns the number of hits."""
 
     def list_total(**filter: str) -> Callable[[], int]:
-        return lambda: queries.submissions(Filter(**filter)).total
+        return lambda: queries.submissions(Filter.parse(filter)).total
 
     dead = queries.causes().items[0]
     deep = find_cursor(queries, 200)

@@ -227,7 +227,7 @@ def erase_again(environment: CrashEnvironment, _: TaskReport) -> Problems:
         if persons and "person" not in guessed
         else []
     )
-    return problems + [f"left: {erasure.left}"] * bool(erasure.left)
+    return problems + [f"left: {erasure.unfinished}"] * bool(erasure.unfinished)
 
 
 def expired(environment: CrashEnvironment) -> None:

@@ -91,7 +91,7 @@ def test_after_erasure_it_stands_nowhere(running: RunningStack) -> None:
             data_dir=data,
         )
         post(running, "site", **next(iter(requests()))[1])
-        assert (done.erased, done.left, len(done.persons)) == (5, [], 1)
+        assert (done.erased, done.unfinished, len(done.persons)) == (5, [], 1)
         assert {lead["id"] for lead in running.sandbox()["leads"]} == set(done.leads)
         assert [name for name, value in everything(client) if CANARY.encode() in name + value] == []
         assert holding(data) == []

@@ -88,6 +88,7 @@ def everything(redis_url: str, account: Account) -> dict[str, str]:
         "PIPEDRIVE_BASE_URL": account.url,
         "PIPEDRIVE_PLAN": "unlimited",
         "LEADLINE_OPS_TOKENS": "ada:operator:t0ken-of-twenty-four-characters",
+        "LEADLINE_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     }
 
 
@@ -557,3 +558,10 @@ def test_a_test_lead_that_fails(
     for lead in account.leads:
         assert lead["origin_id"].startswith("leadline-test:")
         assert f"the lead {lead['id']} is left: delete it by hand" in failure
+
+
+def test_plain_storage_is_a_warning(run: Run, everything: dict[str, str]) -> None:
+    """Without encryption keys, `check` says that submissions are stored in plain, and goes on."""
+    done = run("--json", **everything | {"LEADLINE_ENCRYPTION_KEYS": ""})
+    finding = find_one(parse_findings(done), "plain text")
+    assert (done.exit_code, finding) == (0, ("warn", "settings", "LEADLINE_ENCRYPTION_KEYS"))

@@ -18,7 +18,7 @@ import redis as redis_py
 from msgspec import structs
 
 from service.local.redis import EmbeddedRedis
-from tests.flow.conftest import Account, Pipeline
+from tests.flow.conftest import TOKEN, Account, Pipeline
 from tests.polling import eventually
 from tests.redis.store import submission
 from worker.accept.acceptor import Acceptor
@@ -119,7 +119,7 @@ def check(
     repeated = erase(pipeline.ledger, ("email", email), "kim")
     assert {lead["id"] for lead in account.leads} <= set(repeated.leads)
     assert {person["id"] for person in account.persons} <= set(repeated.persons)
-    assert (repeated.unanswered, repeated.left) == ([], [])
+    assert (repeated.unanswered, repeated.unfinished) == ([], [])
     return len(account.leads)
 
 
@@ -254,7 +254,8 @@ def test_a_failed_rewrite_is_reported(
     real = redis_py.Redis.info
 
     def failing(self: redis_py.Redis, *arguments: Any, **options: Any) -> Any:
-        return real(self, *arguments, **options) | {"aof_last_bgrewrite_status": "err"}
+        info = real(self, *arguments, **options)
+        return info | {"aof_last_bgrewrite_status": "err"} if isinstance(info, dict) else info
 
     monkeypatch.setattr(redis_py.Redis, "info", failing)
     with pytest.raises(FilesKept, match="disk full"):
@@ -267,5 +268,37 @@ def test_dry_run_and_wrong_use(redis_url: str, pipeline: Pipeline, tmp_path: Pat
     with leadline_env(tmp_path, redis_url) as env:
         trial = run(env, "erase", "--email", f"{CANARY}@example.com", "--dry-run", "--json")
         assert run(env, "erase").returncode == 2
-    assert json.loads(trial.stdout) == {"would_erase": 1, "ids": [mine]}
+    assert json.loads(trial.stdout) == {
+        "would_erase": 1,
+        "ids": [mine],
+        "would_redact": 0,
+        "redacted_ids": [],
+    }
     assert pipeline.record(mine).state is State.QUEUED
+
+
+@pytest.mark.parametrize("in_pipedrive", [False, True])
+def test_leads_that_we_made_can_go_with_it(
+    pipeline: Pipeline, account: Account, redis_url: str, tmp_path: Path, in_pipedrive: bool
+) -> None:
+    """With `--in-pipedrive` the leads that we created are deleted; persons stay listed."""
+    mine, other = pipeline.accept(email="ada@example.com"), pipeline.accept(email="bob@example.com")
+    for each in (mine, other):
+        pipeline.deliver(each)
+    [person_id] = [pipeline.record(mine).person_id]
+    options = ["--yes", "--json", *["--in-pipedrive"] * in_pipedrive]
+    with leadline_env(tmp_path, redis_url) as env:
+        credentials = {
+            "PIPEDRIVE_API_TOKEN": TOKEN,
+            "PIPEDRIVE_BASE_URL": account.url,
+            "PIPEDRIVE_PLAN": "unlimited",
+        }
+        run_erase = run(env | credentials, "erase", "--email", "ada@example.com", *options)
+    assert run_erase.returncode == 0, run_erase.stderr
+    done = json.loads(run_erase.stdout)
+    leads = {lead["id"] for lead in account.leads}
+    others = {pipeline.record(other).lead_id}
+    assert pipeline.record(mine).state is State.ERASED
+    assert done["persons"] == [person_id]
+    assert len(leads - others) == len(done["leads"]) == (0 if in_pipedrive else 1)
+    assert others <= leads

@@ -24,9 +24,11 @@ Client = Callable[[], AbstractAsyncContextManager[Any]]
 
 
 @asynccontextmanager
-async def accepting(aredis: Client, redis: redis_py.Redis) -> AsyncIterator[Acceptor]:
+async def accepting(
+    aredis: Client, redis: redis_py.Redis, cipher: Cipher | None = None
+) -> AsyncIterator[Acceptor]:
     async with aredis() as client:
-        acceptor = Acceptor(client, open_queue(redis), Cipher(()))
+        acceptor = Acceptor(client, open_queue(redis), cipher or Cipher(()))
         await acceptor.start()
         try:
             yield acceptor
@@ -34,8 +36,10 @@ async def accepting(aredis: Client, redis: redis_py.Redis) -> AsyncIterator[Acce
             await acceptor.stop()
 
 
-async def accept(aredis: Client, redis: redis_py.Redis, *groups: Any) -> list[Any]:
-    async with accepting(aredis, redis) as acceptor:
+async def accept(
+    aredis: Client, redis: redis_py.Redis, *groups: Any, cipher: Cipher | None = None
+) -> list[Any]:
+    async with accepting(aredis, redis, cipher) as acceptor:
         return await asyncio.gather(*(acceptor.accept(list(group)) for group in groups))
 
 

@@ -5,6 +5,7 @@ is left afterwards.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.polling import eventually
 from tests.redis.store import one_request, submission
 from tests.redis.test_accept import accept
 from tests.settable_clock import SettableClock
+from tests.tools.erasure import plain_texts
 from worker.accept.acceptor import Acceptor
 from worker.accept.encoding import encode_submissions
 from worker.accept.spool import SPOOL_FOLDER, Spool
@@ -33,9 +35,13 @@ from worker.erasure.retention import (
     REWRITE_RETRY_SECONDS,
     RetentionSweep,
 )
+from worker.erasure.stored_mentions import StoredMentions
 from worker.errors import LeaseLost, NotAllowed
 from worker.ledger import ClaimResult, Ledger
+from worker.ledger.audit import AuditTrail
+from worker.ledger.bulk import BulkActions
 from worker.ledger.contact_cache import ContactCache
+from worker.ledger.email_search import EmailPattern
 from worker.ledger.identifiers import Identifier
 from worker.metrics import SUBMISSIONS, series
 from worker.queue.rq_queue import open_queue
@@ -55,6 +61,8 @@ RETENTION = {
     State.IGNORED: 7 * DAY,
     State.DISCARDED: 7 * DAY,
 }
+KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+CALL = Attempt(at=NOW, step="leads.add", outcome="invalid", detail="to ada@example.com")
 CAUSE = Cause(step="lead", code="invalid", detail="“ada@example.com” is no e-mail")
 
 
@@ -132,7 +140,7 @@ def test_from_every_state(
     done = erase(ledger, ("email", " ADA@example.com "), "kim")
     record = ledger.get(mine)
     assert record is not None
-    assert (done.erased, done.left, record.state) == (1, [], State.ERASED)
+    assert (done.erased, done.unfinished, record.state) == (1, [], State.ERASED)
     assert (record.lead, record.raw, record.cause, record.next_at) == (None, None, None, None)
     assert b"ada@" not in everything(redis).lower()
     assert ledger.attempts(mine) == []
@@ -241,28 +249,165 @@ HERS = {
     "json as text": (None, "text/plain", '{"e": "ada@example.com"}'),
     "json in a field": (None, FORM, urlencode({"data": '{"email": "ada@example.com"}'})),
     "multipart": (None, MULTIPART, PART),
+    "with a name": (Lead(name="A", answers={"From": "Ada <ada@example.com>"}), FORM, ""),
+    "a list": (
+        Lead(email="eve@example.com"),
+        FORM,
+        urlencode({"to": "x@example.com; Ada <ada@example.com>"}),
+    ),
+    "a sentence without any other contact": (
+        Lead(name="A", message="I am ada@example.com"),
+        FORM,
+        "",
+    ),
 }
-NOT_HERS = {
-    "another's": (Lead(email="ada@example.com.org"), FORM, ""),
-    "longer": (Lead(email="nada@example.com"), FORM, urlencode({"e": "nada@example.com"})),
-    "mentioned": (
+MENTIONED = {
+    "a sentence": (
         Lead(email="bob@example.com", message="ask ada@example.com"),
         FORM,
         urlencode({"m": "ask ada@example.com!"}),
+    ),
+    "a name before it": (Lead(email="bob@example.com", answers={"To": "Ms Ada ada@example.com"}), FORM, ""),
+    "the name of a field": (
+        Lead(phone="+49301234567", answers={"ada@example.com": "yes"}), FORM, urlencode({"ada@example.com": "yes"}),
+    ),
+    "the page": (Lead(email="bob@example.com", page_url="https://x.example/?e=ada%40example.com&a=1"), FORM, ""),
+    "base64 in a field": (
+        Lead(email="bob@example.com"), FORM, urlencode({"t": b64encode(b'{"by": "ada@example.com"}')}),
+    ),
+    "quoted-printable": (
+        Lead(email="bob@example.com"), MULTIPART, PART.replace("Ada@Example.com", "from ada=40exam=\r\nple.com"),
+    ),
+    "json with escapes": (Lead(email="bob@example.com"), "application/json", '{"a": "by ada\\u0040example.com"}'),
+}  # fmt: skip
+NOT_HERS = {
+    "another's": (Lead(email="ada@example.com.org"), FORM, ""),
+    "longer": (Lead(email="nada@example.com"), FORM, urlencode({"e": "nada@example.com"})),
+    "with a tag": (
+        Lead(email="ada+news@example.com"),
+        FORM,
+        urlencode({"e": "ada+news@example.com"}),
     ),
     "rubbish": (None, "application/json", "{{{"),
 }
 
 
-@pytest.mark.parametrize("where", [*HERS, *NOT_HERS])
+@pytest.mark.parametrize("where", [*HERS, *MENTIONED, *NOT_HERS])
 def test_by_what_a_submission_is_hers(
     ledger: Ledger, store: Callable[..., str], where: str
 ) -> None:
-    """An address that is a value of its own counts, wherever it is; a mere mention does not."""
-    lead, content_type, body = (HERS | NOT_HERS)[where]
+    """An address that is a value of its own counts; a mere mention in another's lead does not."""
+    lead, content_type, body = (HERS | MENTIONED | NOT_HERS)[where]
     raw = Raw("POST", "", content_type, [], body.encode())
     mine = store(structs.replace(submission(state=State.QUARANTINED), lead=lead, raw=raw))
-    assert find_submissions(ledger, ADA) == ([mine] if where in HERS else [])
+    mentions = find_submissions(ledger, ADA)
+    assert mentions.erased == ([mine] if where in HERS else [])
+    assert mentions.redacted == ([mine] if where in MENTIONED else [])
+
+
+@pytest.mark.parametrize("secrets", [(), (KEY,)], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("where", MENTIONED)
+def test_a_mention_goes_and_the_lead_stays(
+    redis: redis_py.Redis,
+    aredis: Client,
+    clock: SettableClock,
+    where: str,
+    secrets: tuple[str, ...],
+) -> None:
+    """A lead of somebody else that mentions her keeps everything but the address."""
+    ledger = Ledger(redis, Cipher(secrets), clock)
+    lead, content_type, body = MENTIONED[where]
+    pairs = [("cookie", "id=ada%40example.com"), ("x-user", "Ada@example.com"), ("accept", "*/*")]
+    raw = Raw("POST", "by=ada%2540example.com&a=1", content_type, pairs, body.encode())
+    item = structs.replace(submission(), lead=lead, raw=raw)
+    asyncio.run(accept(aredis, redis, [item], cipher=ledger.cipher))
+    ledger.claim(item.id, "t", 30)
+    ledger.finish(item.id, "t", State.DEAD, why="ada@example.com", cause=CAUSE, attempts=[CALL])
+    done = erase(ledger, ADA, "kim")
+    record = ledger.get(item.id)
+    assert record is not None
+    assert (done.erased, done.redacted, done.unfinished) == (0, 1, [])
+    assert (record.state, record.lead and record.lead.email) == (State.DEAD, lead.email)
+    assert record.raw is not None
+    contents = [record, ledger.attempts(item.id), ledger.timeline(item.id)]
+    texts = [*plain_texts(str(contents).encode()), *plain_texts(record.raw.body)]
+    assert [text for text in texts if b"ada@example" in text] == []
+    assert record.raw.headers[2] == ("accept", "*/*")
+    assert b"ada@" not in everything(redis).lower()
+
+
+def test_what_people_wrote_elsewhere_goes_too(
+    ledger: Ledger, store: Callable[..., str], redis: redis_py.Redis
+) -> None:
+    """Reasons in the audit trail, a pause, a bulk edit, alerts: the address goes, the entry stays."""
+    other = store(email="bob@example.com")
+    trail = AuditTrail(redis)
+    for number in range(3):
+        trail.record("kim", "note", f"t{number}", ["", "as Ada@example.com asked", "no"][number])
+    ledger.claim(other, "t", 30)
+    ledger.finish(other, "t", State.DEAD)
+    ledger.gate.pause("until ada@example.com calls", "kim")
+    bulk = BulkActions(ledger).create(
+        "retry", [other], 1, "kim", edit={"message": "from ada@example.com"}
+    )
+    redis.set(keys.ALERTS, b'{"text": "ada\\u0040example.com"}', ex=99)
+    redis.rpush(keys.refusals("contact"), b"a", b"b ada@example.com", b"c")
+    before, _, _ = trail.read_page()
+    done = erase(ledger, ADA, "kim")
+    after, _, _ = trail.read_page()
+    assert (done.erased, done.unfinished) == (0, [])
+    assert not EmailPattern(ADA[1]).occurs_in(everything(redis))
+    assert [(each.at, each.target) for each in after] == [(each.at, each.target) for each in before]
+    assert "as [erased] asked" in [each.detail for each in after]
+    assert (redis.ttl(keys.ALERTS) > 0, redis.lrange(keys.refusals("contact"), 0, -1)[1]) == (
+        True,
+        b"b [erased]",
+    )
+    fields = cast("dict[bytes, bytes]", redis.hgetall(keys.BULK + bulk))
+    assert b"from [erased]" in fields[b"edit"]
+
+
+def test_an_entry_that_changes_meanwhile_is_not_overwritten(
+    ledger: Ledger, redis: redis_py.Redis
+) -> None:
+    """What was read is replaced only if it still stands there; else it is read again."""
+    redis.rpush(keys.refusals("contact"), b"ada@example.com")
+    stored = StoredMentions(ledger, EmailPattern(ADA[1]))
+    real: Any = stored._replace
+
+    def late(*arguments: Any) -> bool:
+        if redis.llen(keys.refusals("contact")) == 1:
+            redis.lpush(keys.refusals("contact"), b"newer")
+        return bool(real(*arguments))
+
+    stored._replace = late  # type: ignore[method-assign,assignment]
+    stored.rewrite()
+    assert redis.lrange(keys.refusals("contact"), 0, -1) == [b"newer", b"[erased]"]
+
+
+def test_a_mention_in_a_spool_goes_at_its_hand_over(
+    redis: redis_py.Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """Of a lead that is handed over late only the address of the erased person is missing."""
+    ledger = Ledger(redis, Cipher(()))
+    spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
+    lead = Lead(email="bob@example.com", message="for ada@example.com")
+    raw = Raw("POST", "", FORM, [], b"m=for+ada%40example.com")
+    items = [
+        structs.replace(submission(key="e1"), lead=lead, raw=raw),
+        structs.replace(submission(), lead=Lead(name="A", message="I am ada@example.com"), raw=raw),
+    ]
+    spool.put(items, NOW)
+    spool.close()
+    erase(ledger, ADA, "kim")
+    asyncio.run(drained(redis_url, redis, tmp_path))
+    record, hers = ledger.get(items[0].id), ledger.get(items[1].id)
+    assert record is not None
+    assert hers is not None
+    assert (record.state, hers.state) == (State.QUEUED, State.ERASED)
+    assert record.lead == Lead(email="bob@example.com", message="for [erased]")
+    assert record.raw == structs.replace(raw, body=b"m=for+[erased]")
+    assert not EmailPattern(ADA[1]).occurs_in(everything(redis))
 
 
 @pytest.mark.parametrize("typed", ["+49 30 1234-567", "0049301234567", "tel:+49301234567"])
@@ -270,7 +415,7 @@ def test_by_phone_and_by_id(ledger: Ledger, store: Callable[..., str], typed: st
     """A phone number is the same however it is written; an id means that submission only."""
     first = store(structs.replace(submission(), lead=Lead(name="A", phone="+49301234567")))
     other = store(structs.replace(submission(), lead=Lead(name="B", phone="+49301234568")))
-    assert find_submissions(ledger, ("phone", typed)) == [first]
+    assert find_submissions(ledger, ("phone", typed)).erased == [first]
     assert erase(ledger, ("id", other), "kim").erased == 1
     assert [ledger.counts()[state] for state in (State.QUEUED, State.ERASED)] == [1, 1]
 
@@ -382,7 +527,7 @@ def test_this_machines_spools_are_waited_for(
         data_dir=tmp_path,
         hand_over=lambda: asyncio.run(drained(redis_url, redis, tmp_path)),
     )
-    assert (done.erased, done.left, list((tmp_path / SPOOL_FOLDER).iterdir())) == (1, [], [])
+    assert (done.erased, done.unfinished, list((tmp_path / SPOOL_FOLDER).iterdir())) == (1, [], [])
 
 
 def test_what_cannot_be_looked_through_is_said(
@@ -407,7 +552,7 @@ def test_what_cannot_be_looked_through_is_said(
     spool = Spool(tmp_path / SPOOL_FOLDER, 1_000_000, Cipher(()))
     spool.put([submission()], NOW)
     (tmp_path / SPOOL_FOLDER / "old.damaged").write_bytes(b"?")
-    left = erase(Ledger(redis, Cipher(())), ADA, "kim", data_dir=tmp_path).left
+    left = erase(Ledger(redis, Cipher(())), ADA, "kim", data_dir=tmp_path).unfinished
     assert len(left) == 3
     assert [
         "leadline serve" in left[0],
@@ -434,7 +579,7 @@ def test_erasing_one_of_a_request_erases_its_body_for_all(
         asyncio.run(hand_over(aredis, redis, [bob, ada]))
     else:
         asyncio.run(accept(aredis, redis, [ada, bob]))
-        assert find_submissions(ledger, ADA) == [ada.id]
+        assert find_submissions(ledger, ADA).erased == [ada.id]
         assert erase(ledger, ADA, "kim").erased == 1
     first, other = ledger.find_many([ada.id, bob.id])
     assert first is not None

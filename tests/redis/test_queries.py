@@ -88,7 +88,7 @@ def store(aredis: Client, redis: redis_py.Redis) -> Store:
 
 
 def list_ids(reader: SubmissionQueries, **filter: str) -> list[str]:
-    return [item.id for item in reader.submissions(Filter(**filter)).items]
+    return [item.id for item in reader.submissions(structs.replace(Filter(), **filter)).items]
 
 
 # -- the index

@@ -183,7 +183,7 @@ def test_pipes_are_closed() -> None:
     before = len(os.listdir("/dev/fd"))
     with Supervisor([Child("short", ["true"])], first_delay=0.05) as supervisor:
         assert eventually(lambda: supervisor.deaths["short"] >= 3)
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(os.listdir("/dev/fd")) <= before
 
 
 def test_a_child_whose_parent_died_early_does_not_start(tmp_path: Path) -> None:

@@ -21,13 +21,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import redis
 import redis.asyncio
 import rq
@@ -42,7 +43,14 @@ from worker.accept.spool_file import UNSEEN
 from worker.contract import EMPTY_RAW, Precedence, Receipt, State, Submission
 from worker.encryption import Cipher
 from worker.errors import StoreUnavailable
-from worker.ledger.identifiers import erasure_marks
+from worker.ledger.email_search import EmailPattern
+from worker.ledger.identifiers import (
+    erasure_marks,
+    event_raw,
+    has_other_contact,
+    mentioned_addresses,
+    raw_texts,
+)
 from worker.ledger.reader import batches
 from worker.ledger.storage import StorageUse, add_storage_commands, read_storage
 from worker.metrics import EVICTED_SERIES, SUBMISSIONS, Meter
@@ -498,36 +506,45 @@ class Acceptor:
         """Drops what is spooled of people who were erased since, so that it gets nowhere in Redis.
 
         Returns the submissions that are erased (id -> mark), and all of them without that content.
-        Events that only share a request with such a person lose its raw body. A mark that is set
-        after this look makes the transaction fail.
+        Events that only share a request with such a person lose its raw body, and others that
+        mention the address have it redacted. A mark that is set after this look makes the
+        transaction fail.
         """
         items = [each.submission for each in submissions]
-        marks_of_each = await asyncio.to_thread(lambda: [erasure_marks(each) for each in items])
+        await pipe.watch(keys.ERASURES)
+        is_any = bool(await self._redis.exists(keys.ERASURES))
+        marks = await asyncio.to_thread(lambda: [_marks(each, mentions=is_any) for each in items])
         erased_at = await self._read_marks(
-            pipe, {mark for _, all_ in marks_of_each for mark in all_}
+            pipe, {mark for each in marks for mark in (*each.event, *each.request, *each.mentions)}
         )
         if not erased_at:
             return {}, submissions
-
-        def holds(item: Submission, marks: list[str]) -> str | None:
-            old = (mark for mark in marks if item.received_at <= erased_at.get(mark, -math.inf))
-            return next(old, None)
-
         erased: dict[str, str] = {}
-        tainted: set[str | None] = set()
-        for item, (own_marks, request_marks) in zip(items, marks_of_each, strict=True):
-            if mark := holds(item, own_marks):
-                erased[item.id] = mark
-            if item.raw_of and holds(item, request_marks):
+        tainted: set[str] = set()
+        mentioned: dict[str, list[str]] = {}
+        for item, each in zip(items, marks, strict=True):
+
+            def reached(of_item: Iterable[str], received_at: float = item.received_at) -> list[str]:
+                return [mark for mark in of_item if received_at <= erased_at.get(mark, -math.inf)]
+
+            addresses = [each.mentions[mark] for mark in reached(each.mentions)]
+            if its_marks := reached(each.event):
+                erased[item.id] = its_marks[0]
+            elif addresses and not has_other_contact(item.lead):
+                erased[item.id] = keys.erased("email", addresses[0])
+            elif addresses:
+                mentioned[item.id] = addresses
+            if item.raw_of and reached(each.request):
                 tainted.add(item.raw_of)
-        left = [
-            structs.replace(item, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None)
-            if item.id in erased
-            else structs.replace(item, raw=EMPTY_RAW)
-            if item.raw_of in tainted
-            else item
-            for item in items
-        ]
+        left = []
+        for item in items:
+            if item.id in erased:
+                item = structs.replace(
+                    item, lead=None, raw=EMPTY_RAW, cause=None, why=None, fetch=None
+                )
+            elif item.raw_of in tainted:
+                item = structs.replace(item, raw=EMPTY_RAW)
+            left.append(_redact(item, mentioned.get(item.id, ())))
         return erased, encode_submissions(left, self._cipher)
 
     async def _read_marks(self, pipe: Any, marks: set[str]) -> dict[str, float]:
@@ -561,3 +578,31 @@ def _within_drain_bytes(submissions: list[Submission]) -> list[Submission]:
     """The first submissions whose bodies fit into `MAX_DRAIN_BYTES` together; at least one."""
     sizes = accumulate(len(each.raw.body) for each in submissions)
     return submissions[: max(1, sum(size <= MAX_DRAIN_BYTES for size in sizes))]
+
+
+class _Marks(NamedTuple):
+    """Keys of erasure marks: of an event, of its whole request, of addresses that it mentions."""
+
+    event: list[str]
+    request: list[str]
+    mentions: dict[str, str]
+
+
+def _marks(item: Submission, *, mentions: bool) -> _Marks:
+    event, request = erasure_marks(item)
+    content = [
+        msgspec.to_builtins([item.lead, item.cause, item.why, item.fetch]),
+        raw_texts(event_raw(item)),
+    ]
+    return _Marks(event, request, mentioned_addresses(content) if mentions else {})
+
+
+def _redact(item: Submission, addresses: Sequence[str]) -> Submission:
+    """What somebody else's submission says of an erased person is redacted."""
+    if not addresses:
+        return item
+    content = msgspec.to_builtins(item, builtin_types=(bytes,))
+    key = content.pop("duplicate_key", None)
+    for address in addresses:
+        content = EmailPattern(address).redact(content)
+    return msgspec.convert(content | {"duplicate_key": key}, Submission)

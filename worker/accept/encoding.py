@@ -82,11 +82,11 @@ def _arguments(submission: Submission, cipher: Cipher, *, with_raw: bool) -> dic
     if submission.lead is not None:
         args["lead"] = encrypt_content(submission.lead, cipher)
     if submission.cause:
-        args["cause"] = msgspec.json.encode(submission.cause)
+        args["cause"] = cipher.seal(msgspec.json.encode(submission.cause))
     if submission.why:
-        args["why"] = submission.why
+        args["why"] = cipher.seal_text(submission.why)
     if submission.fetch:
-        args["fetch"] = msgspec.json.encode(submission.fetch)
+        args["fetch"] = cipher.seal(msgspec.json.encode(submission.fetch))
     if STATES[submission.state].counted:
         args["also"] = counted_as(submission.state)
     if submission.leads_per_hour is not None:

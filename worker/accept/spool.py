@@ -374,9 +374,11 @@ def spools_holding_before(folder: Path, before: float) -> list[str]:
             suppress(sqlite3.Error),
             closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.2)) as db,
         ):
-            first, newer = db.execute("select min(id), count(*) from submission").fetchone()
+            first, count = db.execute(
+                "select min(id) filter (where not journaled), count(*) from submission"
+            ).fetchone()
             if (first is not None and first <= _max_id(before)) or (
-                not newer and file_size(path.with_name(f"{path.name}-wal"))
+                not count and file_size(path.with_name(f"{path.name}-wal"))
             ):
                 names.append(path.name)
     return names

@@ -10,12 +10,14 @@ a click id. What became of the lead in Pipedrive is read for these rows
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
 import msgspec
 from msgspec import Struct
 
 from worker.contract import State
+from worker.encryption import DecryptionError
 from worker.lead.attribution import inspect_lead
 from worker.lead.settings import LeadMapping
 from worker.ledger.ledger import Ledger
@@ -58,7 +60,7 @@ class AttributionRows:
         """Make the rows of those submissions that are delivered; an existing row stays as it is."""
         records = self._ledger.each_record(ids, raw=False)
         rows = {
-            record.id: msgspec.json.encode(self.build(record))
+            record.id: self._ledger.cipher.seal(msgspec.json.encode(self.build(record)))
             for record in records
             if record.state is State.DELIVERED
         }
@@ -108,7 +110,8 @@ class AttributionRows:
         """Every row that exists throughout, by submission id; possibly more than once."""
         decoder = msgspec.json.Decoder(AttributionRow)
         for name, value in scan_hash(self._ledger.redis, self._key):
-            yield name.decode(), decoder.decode(value)
+            with suppress(DecryptionError):
+                yield name.decode(), decoder.decode(self._ledger.cipher.unseal(value))
 
     def _remove_old(self) -> None:
         since = self._ledger.now() - ROW_SECONDS

@@ -1,8 +1,10 @@
 """Identifiers by which a person can be found: e-mail addresses and phone numbers of a submission.
 
 Only whole values count, because an address within a sentence ("ask bob@example.com") does not make
-a submission Bob's. We look in the lead's fields and answers, in the fields of the raw body and the
-query, and in JSON inside of fields.
+a submission Bob's. `Bob <bob@example.com>` and each address of a list are whole values. We look in
+the lead's fields and answers, in the fields of the raw body and the query, and in JSON inside of
+fields. An address that stands anywhere else is only mentioned (`mentioned_addresses`), unless the
+submission names no other way to reach anybody.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import msgspec
 from worker.contract import Lead, Raw, Submission
 from worker.lead.phone_numbers import is_same_number, phone_key
 from worker.lead.settings import MATCH_KINDS, MatchKind
+from worker.ledger.email_search import EmailPattern, addresses_in, spellings
 from worker.ledger.record import Record
 from worker.store import keys
 
@@ -29,7 +32,9 @@ PersonIdentity = tuple[MatchKind, str]
 
 MAX_DEPTH = 40
 MIN_PHONE_DIGITS = 5
-_EMAIL = re.compile(r"[^\s@<>,;]{1,64}@[^\s@<>,;]{1,255}")
+# `Ada <ada@example.com>` in a list that commas or semicolons separate.
+_MAILBOX = re.compile(r"(?:[^<>@]{0,100}<)?\s*([^\s@<>,;]{1,64}@[^\s@<>,;]{1,255}?)\s*>?")
+MAX_VALUE_CHARS = 2_000
 _PHONE = re.compile(r"\+?[\d\s()./-]{5,40}")
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,200})"?', re.IGNORECASE)
 
@@ -63,9 +68,13 @@ def event_identifiers(event: Submission | Record) -> set[Identifier]:
     The raw body of a request with several events names the people of all of them, so it counts only
     where nothing was read from it.
     """
+    return identifiers(event.id, event.lead, event_raw(event))
+
+
+def event_raw(event: Submission | Record) -> Raw | None:
+    """The raw body, unless it is that of several events and this one was read from it."""
     is_read = event.lead is not None or event.fetch is not None
-    raw = None if event.raw_of and is_read else event.raw
-    return identifiers(event.id, event.lead, raw)
+    return None if event.raw_of and is_read else event.raw
 
 
 def erasure_marks(event: Submission | Record) -> tuple[list[str], list[str]]:
@@ -76,6 +85,43 @@ def erasure_marks(event: Submission | Record) -> tuple[list[str], list[str]]:
     whole = identifiers(event.id, event.lead, event.raw)
     itself = event_identifiers(event) if event.raw_of else whole
     return sorted(keys.erased(*who) for who in itself), sorted(keys.erased(*who) for who in whole)
+
+
+def mark_keys(who: Identifier) -> list[str]:
+    """The keys of the marks that erase this person, one for each spelling of an address."""
+    kind, text = who
+    texts = spellings(text) if kind == "email" else [normalize(kind, text)]
+    return [keys.erased(kind, each) for each in texts]
+
+
+def mentioned_addresses(content: object) -> dict[str, str]:
+    """Every address in a tree of texts and bytes, by the key of its erasure mark."""
+    return {keys.erased("email", address): address for address in addresses_in(content)}
+
+
+def has_other_contact(lead: Lead | None, pattern: EmailPattern | None = None) -> bool:
+    """Whether the lead can be reached otherwise than by this address, so that it is not lost."""
+    if lead is None:
+        return False
+    email = lead.email if pattern is None or not pattern.occurs_in(lead.email or "") else None
+    return bool(email or lead.phone)
+
+
+def is_persons(who: Identifier, pattern: EmailPattern | None, event: Submission | Record) -> bool:
+    """Whether an event is the person's; `pattern` is that of an e-mail address."""
+    identities = event_identifiers(event)
+    if pattern is None:
+        return who in identities
+    if any(("email", spelling) in identities for spelling in pattern.spellings):
+        return True
+    return not has_other_contact(event.lead, pattern) and pattern.occurs_in(
+        [msgspec.to_builtins(event.lead, builtin_types=(bytes,)), raw_texts(event_raw(event))]
+    )
+
+
+def raw_texts(raw: Raw | None) -> list[object]:
+    """Everything in a request in which an address may stand."""
+    return [] if raw is None else [raw.query, raw.content_type, raw.headers, raw.body]
 
 
 def lead_identifiers(lead: Lead) -> set[Identifier]:
@@ -116,10 +162,18 @@ def cached_person_keys(lead: Lead) -> list[str]:
 
 
 def _read(text: str) -> set[Identifier]:
-    text = text.strip()[:400]
+    text = text.strip()[:MAX_VALUE_CHARS]
     bare = text.removeprefix("mailto:").removeprefix("tel:")
-    if _EMAIL.fullmatch(bare):
-        return {("email", normalize("email", bare))}
+    if "@" in bare:
+        mailboxes = [
+            _MAILBOX.fullmatch(each.strip().removeprefix("mailto:"))
+            for each in re.split("[,;]", bare)
+        ]
+        return (
+            {("email", normalize("email", each[1])) for each in mailboxes if each}
+            if all(mailboxes)
+            else set()
+        )
     if _PHONE.fullmatch(bare) and sum(sign.isdigit() for sign in bare) >= MIN_PHONE_DIGITS:
         return {("phone", normalize("phone", bare))}
     return set()

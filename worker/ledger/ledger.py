@@ -26,7 +26,7 @@ from worker.encryption import Cipher
 from worker.errors import LeaseLost, NotAllowed, StoreUnavailable
 from worker.ledger.gate import Gate
 from worker.ledger.reader import RecordReader
-from worker.ledger.record import encrypt_content
+from worker.ledger.record import encode_attempt, encrypt_content, seal_facts
 from worker.ledger.rollback import (
     NEVER_RESTORED,
     ROLL_CALL_SECONDS,
@@ -274,15 +274,15 @@ class Ledger(RecordReader):
             id=submission_id,
             token=token,
             state=state,
-            why=why,
+            why=self.cipher.seal_text(why),
             next_at=next_at,
             reason=reason,
             used=used,
             keep_place=keep_place,
-            cause=msgspec.json.encode(cause) if cause else None,
+            cause=self.cipher.seal(msgspec.json.encode(cause)) if cause else None,
             counter=counter,
-            facts=_texts(facts or {}),
-            attempts=[msgspec.json.encode(attempt) for attempt in attempts],
+            facts=_texts(seal_facts(facts or {}, self.cipher)),
+            attempts=[encode_attempt(attempt, self.cipher) for attempt in attempts],
         )
         if not reply[0]:
             raise LeaseLost(submission_id)
@@ -308,6 +308,7 @@ class Ledger(RecordReader):
         `if_updated_at` is the `updated_at` of the record that the lead was made from.
         """
         encrypted = encrypt_content(lead, self.cipher) if lead is not None else None
+        why = self.cipher.seal_text(why)
         decision = _decision(submission_id, State.QUEUED, allowed, by, why, audit, turn)
         self._scripts.add(
             pipe, "ledger/decide", lead=encrypted, if_updated_at=if_updated_at, **decision
@@ -343,6 +344,7 @@ class Ledger(RecordReader):
         action: str,
     ) -> State:
         audit = Audited(action.partition(" ")[0])
+        why = self.cipher.seal_text(why)
         decision = _decision(submission_id, to, allowed, by, why, audit, None)
         done, state, *_ = self._scripts.run("ledger/decide", **decision)
         if not done:
@@ -407,12 +409,14 @@ class Ledger(RecordReader):
         """
         self._scripts.run("ledger/drop_raw", id=submission_id)
 
-    def mark_erased(self, mark: str, by: str, seconds: int) -> None:
-        """Sets `mark` for `seconds`: older submissions that bear it are to be erased."""
+    def mark_erased(self, marks: Sequence[str], by: str, seconds: int) -> None:
+        """Sets `marks` for `seconds`: older submissions that bear one are to be erased."""
         now = self.now()
         with self.pipeline() as pipe:
-            pipe.hset(mark, mapping={"before": now, "by": by})
-            pipe.expire(mark, seconds)
+            for mark in marks:
+                pipe.hset(mark, mapping={"before": now, "by": by})
+                pipe.expire(mark, seconds)
+            pipe.set(keys.ERASURES, b"1", ex=seconds)
             pipe.execute()
 
     def find_marks(self, marks: Sequence[str]) -> list[str]:

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from worker.causes import UNRECORDED
 from worker.contract import VERSION, Attempt, Cause, Moment, State
-from worker.encryption import Cipher
-from worker.ledger.record import Record, decode_record
+from worker.encryption import Cipher, DecryptionError
+from worker.ledger.record import Record, decode_attempt, decode_moment, decode_record
 from worker.ledger.status import LedgerStatus, add_status_commands, read_status
 from worker.store import keys
 from worker.store.connection import call_redis, translate_errors
@@ -86,8 +86,8 @@ class RecordReader:
             return None
         return SubmissionHistory(
             record,
-            [msgspec.json.decode(item, type=Attempt) for item in attempts],
-            [msgspec.json.decode(item, type=Moment) for item in timeline],
+            [decode_attempt(item, self.cipher) for item in attempts],
+            [decode_moment(item, self.cipher) for item in timeline],
         )
 
     def timeline(self, submission_id: str) -> list[Moment]:
@@ -97,7 +97,7 @@ class RecordReader:
     def attempts(self, submission_id: str) -> list[Attempt]:
         """The calls and decisions of the submission's deliveries, oldest first."""
         items = call_redis(lambda: self.redis.lrange(keys.attempts(submission_id), 0, -1))
-        return [msgspec.json.decode(item, type=Attempt) for item in items]
+        return [decode_attempt(item, self.cipher) for item in items]
 
     # -- many
 
@@ -131,14 +131,13 @@ class RecordReader:
     def timelines(self, ids: Sequence[str]) -> list[list[Moment]]:
         """The timelines of these submissions, in order; each starts with its oldest moment."""
         return [
-            [msgspec.json.decode(item, type=Moment) for item in items]
-            for items in self._lists(ids, 0)
+            [decode_moment(item, self.cipher) for item in items] for items in self._lists(ids, 0)
         ]
 
     def last_moments(self, ids: Sequence[str]) -> list[Moment | None]:
         """The last change of state of each of these submissions."""
         return [
-            msgspec.json.decode(items[0], type=Moment) if items else None
+            decode_moment(items[0], self.cipher) if items else None
             for items in self._lists(ids, -1)
         ]
 
@@ -217,7 +216,7 @@ class RecordReader:
                     pipe.hget(keys.submission(raw.decode()), "cause")
                 causes = pipe.execute()
         return [
-            (msgspec.json.decode(text, type=Cause) if text else UNRECORDED, since)
+            (self._decode_cause(text) if text else UNRECORDED, since)
             for (_, since), text in zip(dead, causes, strict=True)
         ]
 
@@ -258,6 +257,12 @@ class RecordReader:
         return changes, bool(anchor)
 
     # -- helpers
+
+    def _decode_cause(self, text: bytes) -> Cause:
+        try:
+            return msgspec.json.decode(self.cipher.unseal(text), type=Cause)
+        except DecryptionError:
+            return UNRECORDED
 
     def _decode(self, submission_id: str, fields: Fields) -> Record | None:
         if b"state" not in fields:

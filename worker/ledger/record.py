@@ -6,9 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from worker.contract import VERSION, Cause, Lead, Precedence, Raw, Result, State, Submission
+from worker.contract import (
+    VERSION,
+    Attempt,
+    Cause,
+    Lead,
+    Moment,
+    Precedence,
+    Raw,
+    Result,
+    State,
+    Submission,
+)
 from worker.encryption import Cipher, DecryptionError
 
 
@@ -32,6 +43,9 @@ LEDGER_FIELDS = frozenset(
 # The fields with encoded values: content in encrypted MessagePack, the others in JSON.
 CONTENT_TYPES: dict[str, type] = {"lead": Lead, "raw": Raw}
 JSON_TYPES: dict[str, type] = {"cause": Cause, "fetch": dict[str, str], "refused": RefusedIds}
+
+# Those that may quote the sender: encrypted where keys are set.
+SEALED_FIELDS = frozenset({"cause", "fetch"})
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -108,6 +122,30 @@ def spooled_record(submission: Submission) -> Record:
     )
 
 
+def seal_facts(facts: Mapping[str, Any], cipher: Cipher) -> dict[str, Any]:
+    """The fields of a record with those sealed that quote the sender, as JSON in bytes or None."""
+    return {
+        name: cipher.seal(value) if name in SEALED_FIELDS and isinstance(value, bytes) else value
+        for name, value in facts.items()
+    }
+
+
+def encode_attempt(attempt: Attempt, cipher: Cipher) -> bytes:
+    detail = cipher.seal_text(attempt.detail) if attempt.detail else attempt.detail
+    return msgspec.json.encode(structs.replace(attempt, detail=detail))
+
+
+def decode_attempt(text: bytes, cipher: Cipher) -> Attempt:
+    attempt = msgspec.json.decode(text, type=Attempt)
+    detail = cipher.unseal_text(attempt.detail) if attempt.detail else attempt.detail
+    return structs.replace(attempt, detail=detail)
+
+
+def decode_moment(text: bytes, cipher: Cipher) -> Moment:
+    moment = msgspec.json.decode(text, type=Moment)
+    return structs.replace(moment, why=cipher.unseal_text(moment.why) if moment.why else moment.why)
+
+
 def encrypt_content(value: Lead | Raw, cipher: Cipher) -> bytes:
     return cipher.encrypt(msgspec.msgpack.encode(value))
 
@@ -127,10 +165,10 @@ def decode_record(
     encoded = CONTENT_TYPES.keys() | JSON_TYPES.keys()
     values: dict[str, Any] = {"id": submission_id, "lead": None, "raw": None, "unreadable": newer}
     values |= {name: value.decode() for name, value in stored.items() if name not in encoded}
-    for name, json_type in JSON_TYPES.items():
-        if name in stored:
-            values[name] = msgspec.json.decode(stored[name], type=json_type)
     try:
+        for name, json_type in JSON_TYPES.items():
+            if name in stored:
+                values[name] = msgspec.json.decode(cipher.unseal(stored[name]), type=json_type)
         for name, content_type in CONTENT_TYPES.items():
             if name in stored:
                 content = cipher.decrypt(stored[name])

@@ -20,6 +20,7 @@
 | leadline:duplicate_checks          | zset   | `id step#check` of repeated creates, by the time of their next check | a quarter of an hour |
 | leadline:duplicates                | hash   | submission id -> JSON `{step, ids, at}` of what exists twice in Pipedrive | with the record |
 | leadline:erased:{digest}           | hash   | the mark of an erased person: `before`, `by`, `submission:{id}`, `person:{id}`, `lead:{id}` | 90 days |
+| leadline:erasures                  | string | that somebody was erased: what comes from a spool is searched for mentions | 90 days |
 | leadline:forgotten                 | string | how many erased submissions no longer have even a receipt      | for ever |
 | leadline:retention:lock            | string | that a worker process is erasing what is past its retention    | 1.5 s |
 | leadline:rewrite:due               | string | that erased content may still be in Redis's file               | until the file is rewritten |
@@ -37,6 +38,7 @@
 | leadline:alerts                    | string | JSON `service.alerts.state`: active alerts, and when sources were last heard from | for ever |
 | leadline:alerts:lock               | string | which service process checks for alerts                        | 40 s, renewed each tick |
 | leadline:audit                     | stream | who did what to which submission                               | the newest 100,000 |
+| leadline:audit:copy                | stream | the audit trail while an erasure writes it anew                | seconds |
 | leadline:bulk:{id}                 | hash   | a bulk action: action, by, at, count, edit (encrypted), outcomes, stopped, ended_at, remaining | 7 days after its end |
 | leadline:bulk:{id}:left, :out      | zset   | its ids that have not begun, in order; those on their way, by the time of the last check | until its end |
 | leadline:bulks, leadline:bulks:running | zset | bulk actions by the time they were created; those that are not over yet | a week; until their end |
@@ -99,6 +101,7 @@ CHANGES = PREFIX + "changes"
 PAUSE = PREFIX + "pause"
 DUPLICATE_CHECKS = PREFIX + "duplicate_checks"
 DUPLICATES = PREFIX + "duplicates"
+ERASURES = PREFIX + "erasures"
 FORGOTTEN = PREFIX + "forgotten"
 UNVERIFIED = PREFIX + "unverified"
 EVICTABLE = UNVERIFIED + ":evictable"
@@ -120,6 +123,7 @@ ALERTS = PREFIX + "alerts"
 ALERTS_LOCK = PREFIX + "alerts:lock"
 AUDIT = PREFIX + "audit"
 BOUNDS = PREFIX + "bounds:"
+AUDIT_COPY = PREFIX + "audit:copy"
 BULK = PREFIX + "bulk:"
 BULK_ACTIONS = PREFIX + "bulks"
 BULK_RUNNING = PREFIX + "bulks:running"
@@ -252,6 +256,13 @@ def raw(submission_id: str) -> str:
 
 def state(name: str) -> str:
     return f"{PREFIX}state:{name}"
+
+
+# Keys that hold nothing but ids, numbers and digests, by their beginnings.
+IDS_ONLY = (
+    state(""), PREFIX + "duplicate:", PREFIX + "limit:", PREFIX + "lockout:", PREFIX + "known:",
+    PREFIX + "session:", PREFIX + "erased:", DUE, NEWER, LEASES, CHANGES, DUPLICATE_CHECKS,
+)  # fmt: skip
 
 
 def duplicate(source: str, kind: str, value: str) -> str:

@@ -166,7 +166,7 @@ def _as_text(value: Any) -> Any:
         return msgspec.Raw(b"\xdb" + len(value).to_bytes(4) + value)
     if isinstance(value, dict):
         return {name: _as_text(item) for name, item in value.items()}
-    if isinstance(value, list) and value and isinstance(value[0], bytes):
+    if isinstance(value, list) and value and isinstance(value[0], bytes | list):
         return [_as_text(item) for item in value]
     return value
 

@@ -53,7 +53,9 @@ User = NamedDependency[OpsToken]
 IsRevealed = NamedDependency[bool]
 
 
-def filter_from_query(
+async def filter_from_query(
+    user: User,
+    actions: ActionsOfOperators,
     states: Annotated[
         str | None,
         QueryParameter(
@@ -82,12 +84,20 @@ def filter_from_query(
         ),
     ] = None,
 ) -> Filter:
-    """Build the filter from query parameters. Raises `FilterError`."""
+    """Build the filter from query parameters; a viewer's searches are recorded.
+
+    Raises `FilterError`.
+    """
     texts = {"state": states, "source": source, "cause": cause, "q": q}
-    return Filter.parse({name: text for name, text in texts.items() if text is not None})
+    filter = Filter.parse({name: text for name, text in texts.items() if text is not None})
+    if user.role == "operator":
+        return filter
+    if filter.q:
+        await asyncio.to_thread(actions.record_search, filter, user.name)
+    return filter.masked()
 
 
-FILTER = {"filter": Provide(filter_from_query, sync_to_thread=False)}
+FILTER = {"filter": Provide(filter_from_query)}
 
 
 def revealed(target: str | None = None) -> dict[str, Provide]:

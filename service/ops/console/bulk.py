@@ -14,7 +14,7 @@ from service.ops.console.leads import ACTION_LABELS
 from service.ops.console.page import Console
 from service.ops.console.urls import HOME_URL, safe_back_url, with_flash
 from service.ops.exceptions import EmptyFilter, NotFound
-from service.ops.filters import Filter
+from service.ops.filters import PARAMETERS, Filter
 from service.ops.schemas import CauseCard
 from service.web.problems import HttpProblem
 from worker.contract import State
@@ -206,7 +206,7 @@ class BulkPages:
             expected.isdecimal() and len(expected) <= MAX_COUNT_DIGITS
         ):
             raise HttpProblem("not-found")
-        filter = Filter.parse({name: request.form_value(name) for name in Filter.__struct_fields__})
+        filter = Filter.parse({name: request.form_value(name) for name in PARAMETERS})
         edit = lead_form.parse_bulk_edit(request.form) or None
         back_url, mend = request.back_url, bool(request.form_value("mend"))
         by = request.user.name

@@ -12,7 +12,7 @@ from service.ops.console.console_request import ConsoleRequest, View
 from service.ops.console.lead import LeadPanel
 from service.ops.console.page import Console
 from service.ops.console.urls import ACTIONABLE, IN_PROGRESS, ListLocation
-from service.ops.filters import Filter
+from service.ops.filters import PARAMETERS, Filter
 from service.ops.queries import Loading
 from service.ops.schemas import CauseCard, Item, Page
 from worker.contract import STATES, State
@@ -98,6 +98,10 @@ class LeadsPage:
     def __call__(self, request: ConsoleRequest) -> View:
         """Raises `FilterError`, `StoreUnavailable`, HttpProblem 404."""
         location = ListLocation.parse(request.query, request.path.get("id"))
+        if not request.user.is_operator:
+            location = structs.replace(location, filter=location.filter.masked())
+            if location.filter.q:
+                self._console.actions.record_search(location.filter, request.user.name)
         panel = self._panel(request, location) if location.id else {}
         return View(template="leads.html", values=self.build_values(request, location, panel))
 
@@ -114,7 +118,7 @@ class LeadsPage:
         sources = {name: name for name in self._console.context.sources.sources}
         causes = {card.id: f"{card.title} ({card.count})" for card in cards}
         return {
-            "filter": {name: value or "" for name, value in structs.asdict(filter).items()},
+            "filter": {name: getattr(filter, name) or "" for name in PARAMETERS},
             "heading": HEADINGS.get(filter.state or "", "Leads"),
             "page": page,
             "one_state": bool(filter.state) and "," not in (filter.state or ""),
@@ -209,7 +213,7 @@ class LeadsPage:
         titles = self._cause_titles()
         suggestions = []
         for name, value in location.filter.parameters().items():
-            alone = Filter(**{name: value})
+            alone = structs.replace(Filter(whole=location.filter.whole), **{name: value})
             if count := self._total(alone):
                 label = f"Only {_filter_label(name, value, titles)}"
                 url = ListLocation(filter=alone).list_url
