@@ -43,7 +43,7 @@ class Receipts:
         body = _public_fields(record)
         if await self._may_see_private(request, record.source):
             body |= _private_fields(record)
-        elif record.accepted_as is State.QUARANTINED and record.state is not State.DELIVERED:
+        elif not _shows_progress(record):
             body |= _undecided_fields(record)
         headers = {**pages.BARE_HEADERS, **_CORS, "Vary": "Authorization"}
         return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)
@@ -106,8 +106,15 @@ def _public_fields(record: Record) -> dict[str, Any]:
     }
 
 
+def _shows_progress(record: Record) -> bool:
+    """Whether the public sees what became of it: of spam only that it became a lead."""
+    if record.accepted_as is State.QUARANTINED:
+        return record.state is State.DELIVERED
+    return record.state is not State.QUEUED
+
+
 def _undecided_fields(record: Record) -> dict[str, Any]:
-    """What a stranger sees of what looked like spam, whatever a person decided about it."""
+    """What the public sees of a submission that waits, and of spam whatever a person decided."""
     return {
         "state": public_state(record.accepted_as),
         "result": None,
