@@ -17,7 +17,15 @@ GUIDE = (ROOT / "docs" / "adding-a-provider.md").read_text("utf-8")
 # A path on a line of its own, and the block below it, which is the whole file.
 _FILE = re.compile(r"^`([\w./-]+)`:\n\n(`{3,})\w+\n(.*?)^\2$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COPIED = ("service", "worker", "docs", "deploy", "tests/fuzz", "tests/providers", "tests/unit/sources")
+COPIED = (
+    "service",
+    "worker",
+    "docs",
+    "deploy",
+    "tests/fuzz",
+    "tests/providers",
+    "tests/unit/sources",
+)
 COPIED_FILES = (
     "README.md", "pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/polling.py",
     "tests/test_docs_providers.py",
