@@ -8,6 +8,7 @@ An effect is one record that is no pointer to another, ended as its kind ends: o
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,10 +39,17 @@ class Violation:
     submission: str | None = None
 
 
-def check(facts: Facts, posts: Sequence[Post]) -> list[Violation]:
-    """Find every broken promise of a run; an empty list if it kept them all."""
+def check(facts: Facts, posts: Sequence[Post], *, forgets: bool = False) -> list[Violation]:
+    """Find every broken promise of a run; an empty list if it kept them all.
+
+    With `forgets`, Redis has lost what was over, and the books with it: then the account shows what
+    became of each post.
+    """
+    if forgets:
+        return [*_effects_in_account(facts, posts), *_stuck(facts), *_leftovers(facts)]
     return [
         *_effects(facts, posts),
+        *_stuck(facts),
         *_ends(facts, posts),
         *_account(facts),
         *_moves(facts),
@@ -105,8 +113,35 @@ def _effects(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
                 )
 
 
-def _ends(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
-    kinds = {post.token: post.kind for post in posts}
+def _effects_in_account(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
+    """One note or one lead for each post, whatever Redis remembers; a record for each answer."""
+    leads = Counter(lead["origin_id"].rpartition(":")[2] for lead in facts.leads)
+    for submission_id, count in leads.items():
+        if count > 1:
+            yield Violation("doubled", f"{count} leads by origin_id", submission_id)
+    for email, count in Counter(_addresses(facts.persons)).items():
+        if count > 1:
+            yield Violation("person-doubled", f"{count} persons have {email}")
+    texts = [note["content"] for note in facts.notes]
+    for post in posts:
+        told = [facts.records.get(submission_id) for submission_id in post.ids]
+        for submission_id in post.ids - facts.records.keys():
+            yield Violation("lost", f"{post.token} was told {submission_id}, which has no record")
+        if post.kind is Kind.FRESH:
+            ids = post.ids | {
+                record.duplicate_of for record in told if record and record.duplicate_of
+            }
+            count = sum(leads[submission_id] for submission_id in ids)
+        else:
+            mention = re.compile(rf"about {re.escape(post.token)}\b")
+            count = sum(mention.search(text) is not None for text in texts)
+        if count > 1:
+            yield Violation("doubled", f"{post.token} has {count} effects; it was told {post.ids}")
+        if count == 0 and post.ids and post.kind in (Kind.SITE, Kind.FIRM, Kind.FRESH):
+            yield Violation("lost", f"{post.token} was told {post.ids} and has no effect")
+
+
+def _stuck(facts: Facts) -> Iterator[Violation]:
     for record in facts.records.values():
         if record.state in WORKING:
             yield Violation(
@@ -114,6 +149,12 @@ def _ends(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
                 f"still {record.state}, reason {record.reason}, next at {record.next_at}",
                 record.id,
             )
+
+
+def _ends(facts: Facts, posts: Sequence[Post]) -> Iterator[Violation]:
+    kinds = {post.token: post.kind for post in posts}
+    for record in facts.records.values():
+        if record.state in WORKING:
             continue
         expected = (
             State.IGNORED

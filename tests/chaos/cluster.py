@@ -90,13 +90,18 @@ def plan_faults(
 class ProcessKiller:
     """Injects the faults from a thread and counts them in `fault_counts`.
 
-    It only touches processes of this stack.
+    It only touches processes of this stack. `kill_redis` ends Redis, with SIGKILL or worse.
     """
 
     def __init__(
-        self, pids: Callable[[], dict[str, int]], faults: list[ProcessFault], dealt: dict[str, int]
+        self,
+        pids: Callable[[], dict[str, int]],
+        faults: list[ProcessFault],
+        dealt: dict[str, int],
+        kill_redis: Callable[[int], None],
     ) -> None:
         self._pids = pids
+        self._kill_redis = kill_redis
         self._faults = faults
         self._stop = threading.Event()
         self._timers: list[threading.Timer] = []
@@ -148,7 +153,10 @@ class ProcessKiller:
     def _inject(self, fault: ProcessFault, pid: int) -> bool:
         number = {"stop": signal.SIGSTOP, "term": signal.SIGTERM}.get(fault.action, signal.SIGKILL)
         try:
-            os.kill(pid, number)
+            if number == signal.SIGKILL and fault.process == "redis":
+                self._kill_redis(pid)
+            else:
+                os.kill(pid, number)
         except ProcessLookupError:
             return False
         name = f"{fault.action.partition('-')[0]} {fault.process.partition('-')[0]}"

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +32,7 @@ from tests.bench.progress import log_errors_only, show_progress
 from tests.chaos import cluster, senders
 from tests.chaos.checker import DELIBERATE_CAUSE, Violation, check
 from tests.chaos.facts import Facts, count_unfinished, gather, leftovers, metrics_of
+from tests.chaos.power import Persistence, PowerCut, persistence
 from tests.chaos.running_stack import RunningStack, run_stack
 from tests.polling import eventually
 from worker.contract import State
@@ -79,6 +82,7 @@ class Plan:
     gap: tuple[float, float] = GAP
     longest_stop: float = 35.0
     quiet: float = 300.0
+    persistence: Persistence = Persistence.EACH_WRITE
     settings: dict[str, str] = field(default_factory=dict)
 
 
@@ -103,6 +107,8 @@ class RunResult:
     failed_jobs: int = 0
     lost: int = 0
     doubled: int = 0
+    cut_bytes: int = 0
+    """What the power cuts took from Redis's file."""
     load_seconds: float = 0.0
     quiet_seconds: float = 0.0
     seconds: float = 0.0
@@ -118,7 +124,10 @@ class RunResult:
 
 
 def run(plan: Plan, folder: Path) -> RunResult:
-    """Run one seed, from an empty directory to the check."""
+    """Run one seed, from an empty directory to the check.
+
+    Where Redis does not sync each write, its kills are power cuts.
+    """
     began = time.monotonic()
     posts = senders.plan_posts(plan.seed, plan.submissions, plan.weights)
     process_faults = cluster.plan_faults(plan.seed, plan.kills, plan.gap, plan.longest_stop)
@@ -126,6 +135,7 @@ def run(plan: Plan, folder: Path) -> RunResult:
     settings = {"CHAOS_SECRET": "not-sent"} | plan.settings
     with (
         mock.patch.object(processes, "MAX_DELAY_SECONDS", RESTART_SECONDS),
+        persistence(plan.persistence),
         run_stack(folder, senders.CHAOS_SOURCES, cluster.Cluster, **settings) as running,
         show_progress(_progress_line(plan, running, posts, outcome)),
     ):
@@ -140,7 +150,9 @@ def run(plan: Plan, folder: Path) -> RunResult:
         outcome.faults = outcome.faults or running.sandbox()["faults"]
         outcome.quiet_seconds = round(time.monotonic() - calm, 1)
         facts = _facts(running, folder)
-        violations = [Violation("run", fault) for fault in faults] + check(facts, posts)
+        violations = [Violation("run", fault) for fault in faults] + check(
+            facts, posts, forgets=plan.persistence is Persistence.NO_FILE
+        )
         outcome.violations = [_describe(running, violation) for violation in violations]
         _count(outcome, facts, posts, violations)
     outcome.seconds = round(time.monotonic() - began, 1)
@@ -182,16 +194,25 @@ def _run_load(
     assert isinstance(whole, cluster.Cluster)
     seconds = max(sum(fault.wait for fault in process_faults), plan.seconds)
     sending = senders.Senders(whole.service_urls, posts, seconds, plan.seed)
-    killer = cluster.ProcessKiller(lambda: whole.pids, process_faults, outcome.fault_counts)
-    sending.start()
-    killer.start()
     faults = []
-    if not killer.join(3 * seconds + 60) or killer.missed:
-        faults.append(f"not all process_faults could be dealt: {killer.missed}")
-    if not sending.join(2 * seconds + senders.MAX_RETRY_SECONDS):
-        faults.append("not all posts could be sent")
+    with PowerCut(Path(whole.endpoints.env["LEADLINE_DATA_DIR"])) as power:
+        kill = power.kill if plan.persistence is Persistence.EVERY_SECOND else _kill
+        killer = cluster.ProcessKiller(
+            lambda: whole.pids, process_faults, outcome.fault_counts, kill
+        )
+        sending.start()
+        killer.start()
+        if not killer.join(3 * seconds + 60) or killer.missed:
+            faults.append(f"not all process_faults could be dealt: {killer.missed}")
+        if not sending.join(2 * seconds + senders.MAX_RETRY_SECONDS):
+            faults.append("not all posts could be sent")
+    outcome.cut_bytes = power.cut_bytes
     outcome.load_seconds = round(time.monotonic() - began, 1)
     return faults + sending.faults
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
 
 
 def _wait_until_idle(running: RunningStack, seconds: float, outcome: RunResult) -> list[str]:
@@ -326,6 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _share(options.submissions, len(seeds), turn),
             _share(options.kills, len(seeds), turn),
             quiet=options.quiet,
+            persistence=Persistence(options.redis),
         )
         print(f"seed {seed}: {plan.submissions} submissions, {plan.kills} kills ...", flush=True)
         outcome = run(plan, folder / str(seed))
@@ -339,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [outcome for outcome in outcomes if outcome.violations]
     again = (
         f"python -m tests.chaos.loop --submissions {options.submissions} --kills {options.kills}"
-        f" --seeds {options.seeds}"
+        f" --seeds {options.seeds} --redis {options.redis}"
     )
     print(f"\n{sum(len(outcome.violations) for outcome in outcomes)} violations. Again: {again}")
     if options.markdown:
@@ -364,6 +386,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="1,2,3,4,5", help="comma-separated")
     parser.add_argument(
         "--quiet", type=float, default=300.0, help="seconds the wait for quiet may take"
+    )
+    parser.add_argument(
+        "--redis",
+        choices=[kind.value for kind in Persistence],
+        default=Persistence.EACH_WRITE.value,
+        help="how Redis persists; everysec: its kills cut off what it has not synced",
     )
     parser.add_argument("--json", help="write the rows to this file")
     parser.add_argument("--markdown", help="write the table to this file")

@@ -5,8 +5,30 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.loop import Plan, report, run
+from tests.chaos.power import Persistence
 
 pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.mark.parametrize("kind", [Persistence.EVERY_SECOND, Persistence.NO_FILE])
+def test_a_redis_that_loses_what_it_acknowledged_loses_nothing(
+    kind: Persistence, tmp_path: Path
+) -> None:
+    """The power fails while Redis has not synced, or Redis has no file at all: every submission
+    that was acknowledged still has one effect.
+    """
+    plan = Plan(
+        seed=1,
+        submissions=40,
+        kills=4,
+        gap=(0.3, 1.5),
+        longest_stop=4.0,
+        quiet=120.0,
+        persistence=kind,
+    )
+    outcome = run(plan, tmp_path)
+    assert not outcome.violations, report(outcome, tmp_path)
+    assert outcome.acknowledged >= 30
 
 
 def test_a_storm_of_kills_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
