@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from worker.errors import StoreUnavailable
 from worker.ledger import Ledger
 from worker.queue.rq_queue import open_queue
 from worker.store.connection import connect, connect_async
-from worker.store.durability import Durability
+from worker.store.durability import Durability, read_durability
 
 PATIENCE = 60.0
 CIPHER = Cipher(())
@@ -131,6 +132,36 @@ def test_a_twin_of_what_redis_forgot_is_recognised(serve: Serve) -> None:
             twin = server.ledger.get(twins[1].id)
             assert twin is not None
             assert twin.duplicate_of == first.id
+
+    asyncio.run(run())
+
+
+def test_new_submissions_wait_for_the_journal_of_another_process(serve: Serve) -> None:
+    """While another process has not handed its journal over, a twin of what is in it waits."""
+    server = serve(NO_FILE)
+    held = threading.Event()
+
+    async def run() -> None:
+        async with server.accepting() as (first_process, spool), server.accepting() as (second, _):
+            first, twin = submission(State.IGNORED, key="k"), submission(key="k")
+            await first_process.accept([first])
+            await until(lambda: spool.count == 0 and not spool.stored())
+            first_process._disk.submit(held.wait, PATIENCE)
+            try:
+                await asyncio.to_thread(server.kill)
+                await second.accept([twin])
+                run_of_server = await asyncio.to_thread(
+                    lambda: read_durability(server.client).server
+                )
+                locks = server.folder.glob
+                await until(lambda: run_of_server in {each.read_text() for each in locks("*.lock")})
+                assert not server.has(twin.id)
+            finally:
+                held.set()
+            await until(lambda: server.has(first.id, twin.id))
+            record = server.ledger.get(twin.id)
+            assert record is not None
+            assert record.duplicate_of == first.id
 
     asyncio.run(run())
 
