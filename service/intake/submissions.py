@@ -50,16 +50,21 @@ def _check_key(key: str) -> str:
 
 
 def duplicate_key(
-    source: Source, request: InboundRequest, event: SourceEvent, index: int, key: str | None
+    source: Source,
+    request: InboundRequest,
+    event: SourceEvent,
+    index: int,
+    key: str | None,
+    body: str,
 ) -> DuplicateKey | None:
     """What makes the event at `index` of its request a duplicate of another event of the source.
 
     A signed event id decides alone: whoever replays a signed request can add a header, and so can
     a proxy on the way. Then counts `key`, the Idempotency-Key; then an event id that nobody signed,
     together with the body, so that whoever guesses an id takes nobody's place; then the content.
-    The result is None if there is none of these and the source has no dedupe window.
+    The result is None if there is none of these and the source has no dedupe window. `body` is the
+    request's fingerprint.
     """
-    body = fingerprint(request)
     if event.event_id and demands_proof(source) and not event.is_id_unsigned:
         return DuplicateKey(kind="event", value=digest(event.event_id), fingerprint=body)
     if key is not None:
@@ -136,6 +141,7 @@ def build_submissions(
     """
     events = events_of(result)
     ids = [new_id() for _ in events]
+    body = fingerprint(request)
     return [
         Submission(
             id=submission_id,
@@ -144,7 +150,7 @@ def build_submissions(
             received_at=now,
             lead=event.lead,
             raw=raw,
-            duplicate_key=duplicate_key(source, request, event, index, key),
+            duplicate_key=duplicate_key(source, request, event, index, key, body),
             cause=_dead_cause(source, result, event),
             why=event.reason,
             fetch=event.fetch,
