@@ -16,6 +16,7 @@ import resource
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +42,9 @@ from worker import logs
 from worker.settings.table import Settings
 
 POLL_SECONDS = 0.1
+# How long a thread that works on a large body may keep the event loop waiting, each time that the
+# loop has something to do: several times for each request. Python's default is ten times as long.
+SWITCH_SECONDS = 0.0005
 # The children of a server that was killed let go of its port within a second.
 PORT_PATIENCE_SECONDS = 3.0
 # Requests in progress at SIGTERM get this long; a slow body is cut off after ten seconds.
@@ -145,6 +149,7 @@ def _run_child(job: Job) -> None:
     threading.Thread(
         target=_stop_with_parent, args=(job.parent,), name="parent", daemon=True
     ).start()
+    sys.setswitchinterval(SWITCH_SECONDS)
     logs.configure(job.settings.log_format, "service")
     app = job.make(build(job.settings))
     counts = ConnectionCounts(job.table, job.row, job.key)

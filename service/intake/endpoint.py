@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import structlog
 from litestar import Request as HttpRequest
@@ -34,7 +36,8 @@ from worker.errors import StoreUnavailable
 from worker.metrics import INTAKE_SECONDS, LIMITED, SUBMISSIONS, UNSTORED
 from worker.store import keys
 
-# Larger bodies are normalized in a thread, so that the event loop serves others meanwhile.
+# Larger bodies are worked on in a thread, so that the event loop serves others meanwhile. There is
+# one thread for all of them: however many come, they take turns with the event loop as one would.
 MAX_INLINE_BODY_BYTES = 32 * 1024
 
 RETRY_AFTER_SECONDS = 5
@@ -45,6 +48,8 @@ NO_ROOM_RETRY_AFTER_SECONDS = 60
 # The outcome to log for each state in which a submission is accepted.
 OUTCOMES = {state: state.value for state in ARRIVALS} | {State.QUEUED: "accepted"}
 
+Result = TypeVar("Result")
+
 
 class IntakeEndpoint:
     """`/in/{source}`. One per process."""
@@ -54,6 +59,7 @@ class IntakeEndpoint:
         self.limiter = AddressRateLimiter(context.aredis, context.acceptor.breaker)
         self.refusals = Refusals()
         self.bound_counts = BoundCounts(context.clock)
+        self.large_bodies = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
         self.log = structlog.get_logger()
 
     async def post(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
@@ -168,17 +174,20 @@ class IntakeEndpoint:
             raise HttpProblem("origin")
 
     async def _normalize(self, source: Source, request: InboundRequest) -> NormalizationResult:
-        """Normalize in a thread if the body is large.
-
-        To the sender, a bug of ours is an unreadable request; it is also an error in the log.
-        """
+        """To the sender, a bug of ours is an unreadable request; it is also an error in the log."""
         try:
-            if len(request.body) <= MAX_INLINE_BODY_BYTES:
-                return process_request(source, request, self.context.clock())
-            return await asyncio.to_thread(process_request, source, request, self.context.clock())
+            return await self._work_on(
+                request, lambda: process_request(source, request, self.context.clock())
+            )
         except Exception as error:
             self.log.error("normalize failed", source=source.name, exc_info=error)
             raise HttpProblem("unreadable") from None
+
+    async def _work_on(self, request: InboundRequest, work: Callable[[], Result]) -> Result:
+        """Work in the event loop, or in the one thread for large bodies."""
+        if len(request.body) <= MAX_INLINE_BODY_BYTES:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self.large_bodies, work)
 
     async def _store(
         self,
@@ -191,15 +200,19 @@ class IntakeEndpoint:
             raise HttpProblem("unsafe-store", headers={"Retry-After": str(UNSAFE_RETRY_SECONDS)})
         source = intake.source
         assert source is not None
-        items = submissions.build_submissions(
-            source,
+        sender = rate_limit_address(intake.client_address(self.context.settings.trusted_proxies))
+        items = await self._work_on(
             request,
-            result,
-            redact_request(source, request),
-            key=key,
-            now=self.context.clock(),
-            new_id=self.context.new_id,
-            sender=rate_limit_address(intake.client_address(self.context.settings.trusted_proxies)),
+            lambda: submissions.build_submissions(
+                source,
+                request,
+                result,
+                redact_request(source, request),
+                key=key,
+                now=self.context.clock(),
+                new_id=self.context.new_id,
+                sender=sender,
+            ),
         )
         try:
             receipts = await self.context.acceptor.accept(items)

@@ -55,6 +55,7 @@ def duplicate_key(
     event: SourceEvent,
     index: int,
     key: str | None,
+    body: str,
     sender: str = "",
 ) -> DuplicateKey | None:
     """What makes the event at `index` of its request a duplicate of another event of the source.
@@ -64,11 +65,10 @@ def duplicate_key(
     together with the body, so that whoever guesses an id takes nobody's place; then the content.
     The result is None if there is none of these and the source has no dedupe window.
 
-    `sender` is the client's address. Where anybody can post, the same content is the same event
-    only from the same address: else "duplicate" would tell a stranger who guesses it that somebody
-    has posted it.
+    `body` is the request's fingerprint. `sender` is the client's address. Where anybody can post,
+    the same content is the same event only from the same address: else "duplicate" would tell a
+    stranger who guesses it that somebody has posted it.
     """
-    body = fingerprint(request)
     if event.event_id and demands_proof(source) and not event.is_id_unsigned:
         return DuplicateKey(kind="event", value=digest(event.event_id), fingerprint=body)
     if key is not None:
@@ -153,6 +153,7 @@ def build_submissions(
     """
     events = events_of(result)
     ids = [new_id() for _ in events]
+    body = fingerprint(request)
     return [
         Submission(
             id=submission_id,
@@ -161,7 +162,7 @@ def build_submissions(
             received_at=now,
             lead=event.lead,
             raw=raw,
-            duplicate_key=duplicate_key(source, request, event, index, key, sender),
+            duplicate_key=duplicate_key(source, request, event, index, key, body, sender),
             cause=_dead_cause(source, result, event),
             why=event.reason,
             fetch=event.fetch,

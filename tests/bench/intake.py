@@ -94,10 +94,13 @@ def servers(peers: Path | None) -> dict[str, Command]:
 
 
 @contextmanager
-def start_server(command: Command, folder: Path) -> Iterator[int]:
-    """Start a server with a Redis of its own; yields its port."""
+def start_server(command: Command, folder: Path, sources: str = SOURCE) -> Iterator[int]:
+    """Start a server with a Redis of its own; yields its port.
+
+    `sources` is the text of Leadline's source file, which has at least the one named `bench`.
+    """
     folder.mkdir(parents=True)
-    (folder / "leadline.toml").write_text(SOURCE, encoding="utf-8")
+    (folder / "leadline.toml").write_text(sources, encoding="utf-8")
     with EmbeddedRedis(folder) as store:
         port = free_port()
         env = os.environ | {

@@ -124,12 +124,12 @@ def _effects_in_account(facts: Facts, posts: Sequence[Post]) -> Iterator[Violati
             yield Violation("person-doubled", f"{count} persons have {email}")
     texts = [note["content"] for note in facts.notes]
     for post in posts:
-        told = [facts.records.get(submission_id) for submission_id in post.ids]
+        answered = [facts.records.get(submission_id) for submission_id in post.ids]
         for submission_id in post.ids - facts.records.keys():
             yield Violation("lost", f"{post.token} was told {submission_id}, which has no record")
         if post.kind is Kind.FRESH:
             ids = post.ids | {
-                record.duplicate_of for record in told if record and record.duplicate_of
+                record.duplicate_of for record in answered if record and record.duplicate_of
             }
             count = sum(leads[submission_id] for submission_id in ids)
         else:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.intake.submissions import duplicate_key, precedence
+from service.intake.submissions import duplicate_key, fingerprint, precedence
 from service.sources.normalize import process_request
 from service.sources.request import InboundRequest, Outcome, SourceEvent
 from service.sources.schema import Source
@@ -20,7 +20,7 @@ REQUEST = InboundRequest(
 
 def key_of(outcome: Outcome) -> str:
     event = SourceEvent(outcome=outcome, lead=Lead(email="ada@example.com"))
-    key = duplicate_key(SOURCE, REQUEST, event, 0, None)
+    key = duplicate_key(SOURCE, REQUEST, event, 0, None, fingerprint(REQUEST))
     assert key is not None
     return key.value
 
@@ -54,7 +54,7 @@ def content_of(toml: str = "", **fields: str) -> str:
     one = source(toml)
     request = form(**fields)
     [event] = process_request(one, request, NOW).events
-    key = duplicate_key(one, request, event, 0, None)
+    key = duplicate_key(one, request, event, 0, None, fingerprint(request))
     assert key is not None
     assert key.kind == "content"
     return key.value

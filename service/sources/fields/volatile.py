@@ -16,11 +16,16 @@ from worker.units import parse_unix_time
 MIN_TOKEN_CHARS = 20
 MIN_CHANGES = 0.4
 MAX_AGE_SECONDS = 30 * 86_400
-_CAPTCHA_OR_TOKEN = re.compile(
-    r"captcha|turnstile|friendly.?challenge|csrf|xsrf|\bnonce\b|wpnonce|antispam|anti.?spam"
-    r"|\btoken\b|token$|honeypot|form.?build.?id|\bak (?:js|bib|bfs|hp)",
-    re.IGNORECASE,
-)
+# Characters of a name that are looked at: nobody hides a token behind a longer one.
+MAX_NAME_CHARS = 120
+# What the name of a token or of a captcha's answer contains, also in parts (`friendly-challenge`).
+_TOKEN_NAMES = (
+    "captcha", "turnstile", "friendlychallenge", "csrf", "xsrf", "wpnonce", "antispam", "honeypot",
+    "formbuildid",
+)  # fmt: skip
+# A whole word of it, and the two words of Akismet's fields.
+_TOKEN_WORDS = frozenset({"nonce", "token"})
+_AKISMET_WORDS = ("js", "bib", "bfs", "hp")
 _TIME_NAMES = frozenset(
     {
         "ts", "t", "time", "timestamp", "datetime", "date", "epoch", "unixtime", "now", "created",
@@ -68,18 +73,30 @@ _HEX = re.compile(
 
 def is_volatile(label: str, value: str | list[str]) -> bool:
     """Whether an answer belongs to the post, such as its time or a token, not to the content."""
-    name = " ".join(_WORDS.findall(_CAMEL.sub(" ", label)))
-    if _CAPTCHA_OR_TOKEN.search(name):
+    words = _WORDS.findall(_CAMEL.sub(" ", label[:MAX_NAME_CHARS]).lower())
+    if _is_token(words):
         return True
     if not isinstance(value, str):
         return False
-    words = set(name.lower().split())
-    is_hidden = label.startswith("_") or bool(words & _HIDDEN_NAMES)
+    is_hidden = label.startswith("_") or not _HIDDEN_NAMES.isdisjoint(words)
     if _UNIX_TIME.fullmatch(value) or _ISO_TIME.fullmatch(value) or _WRITTEN_TIME.fullmatch(value):
-        return is_hidden or bool(words & _TIME_NAMES)
-    if _ELAPSED_NAMES.search(name.lower()) and _ELAPSED.fullmatch(value):
+        return is_hidden or not _TIME_NAMES.isdisjoint(words)
+    if _ELAPSED_NAMES.search(" ".join(words)) and _ELAPSED.fullmatch(value):
         return True
     return (is_hidden or "id" in words) and bool(_RANDOM.fullmatch(value))
+
+
+def _is_token(words: list[str]) -> bool:
+    """Whether the words of a name say that its value is a token or a captcha's answer."""
+    joined = "".join(words)
+    return (
+        any(name in joined for name in _TOKEN_NAMES)
+        or joined.endswith("token")
+        or not _TOKEN_WORDS.isdisjoint(words)
+        or any(
+            first == "ak" and second.startswith(_AKISMET_WORDS) for first, second in pairwise(words)
+        )
+    )
 
 
 def looks_volatile(value: str, now: float) -> bool:

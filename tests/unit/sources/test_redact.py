@@ -11,6 +11,7 @@ from service.sources.request import InboundRequest
 from tests.unit.sources.factories import FORM, JSON, post, source
 
 SECRET = 's3cr/et "é" 1'
+TOKEN_FIELD = '[sources.x.verify]\nscheme = "token"\nsecret_env = "KEY"\nfield = "key"'
 MULTIPART = "multipart/form-data; boundary=x"
 PART = (
     '--x\r\nContent-Disposition: form-data; name="key"\r\nContent-Type:'
@@ -67,6 +68,30 @@ def test_secrets_are_removed(place: str, request_: InboundRequest, body: bytes) 
         ]
     if request_.query:
         assert raw.query == "a=1&key=[removed]&b"
+
+
+@pytest.mark.parametrize(
+    ("secret", "body", "stored"),
+    [
+        ("s3cret", b"key=s3cret&key=s3cret", b"key=[removed]&key=[removed]"),
+        ("s3cret", b"name=s3cret&key=s3cret", b"name=s3cret&key=[removed]"),
+        ("key", b"key=key&x=key", b"key=[removed]&x=key"),
+        ("e", b"key=e&key2=e", b"key=[removed]&key2=e"),
+        ("12345", b'{"key" :\n 12345, "phone": 12345}', b'{"key" :\n [removed], "phone": 12345}'),
+        ("12345", b'{"key": ["12345"], "a": "12345"}', b'{"key": ["12345"], "a": "12345"}'),
+    ],
+)
+def test_only_the_field_is_removed(secret: str, body: bytes, stored: bytes) -> None:
+    """A text that happens to equal the secret stays wherever the field's name is not before it."""
+    config = source(TOKEN_FIELD, KEY=secret)
+    assert redact_request(config, post(body, FORM)).body == stored
+
+
+def test_a_secret_that_is_no_text() -> None:
+    """A secret of any bytes is removed as well."""
+    config = source(TOKEN_FIELD, KEY="\udcff\udcfe1")
+    assert redact_request(config, post(b"key=%FF%FE1")).body == b"key=[removed]"
+    assert redact_request(config, post(b"key=\xff\xfe1")).body == b"key=[removed]"
 
 
 def test_signature_header() -> None:
