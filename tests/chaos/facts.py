@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,23 @@ def leftovers(client: redis.Redis, data_dir: Path) -> dict[str, Any]:
         "started": queue.started_job_registry.get_job_ids(cleanup=False),
         "dead workers": [name for name in Worker.all_keys(queue=queue) if not client.exists(name)],
         "spool": count_spooled(data_dir / SPOOL_FOLDER),
+        "journal": _journaled_only(client, data_dir / SPOOL_FOLDER),
     }
+
+
+def _journaled_only(client: redis.Redis, folder: Path) -> list[str]:
+    """The submissions in journals that Redis lost, and that no process has handed over again yet."""
+    ids: list[str] = []
+    for path in sorted(folder.glob("*.sqlite")):
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db,
+        ):
+            ids += [each for (each,) in db.execute("select id from submission")]
+    with client.pipeline(transaction=False) as pipe:
+        for each in ids:
+            pipe.exists(keys.submission(each))
+        return [each for each, exists in zip(ids, pipe.execute(), strict=True) if not exists]
 
 
 def count_unfinished(client: redis.Redis) -> int:

@@ -224,7 +224,7 @@ def _wait_until_idle(running: RunningStack, seconds: float, outcome: RunResult) 
 
         def still() -> bool:
             with suppress(redis.RedisError, LeadlineError):
-                return count_unfinished(client) == 0 and not any(leftovers(client, data).values())
+                return not any(leftovers(client, data).values()) and count_unfinished(client) == 0
             return False
 
         if not eventually(still, seconds):

@@ -303,7 +303,9 @@ def look(**facts: Any) -> Durability:
 
 
 def test_a_sync_that_is_outstanding_is_waited_for(tmp_path: Path) -> None:
-    """Two seconds are not enough while Redis still has a sync to end, or when it was just taken."""
+    """Two seconds are not enough while Redis has a sync to end, cannot write its file, or may have
+    held back the sync of this one until another ended.
+    """
     disk = Disk(tmp_path)
     disk.observe(look())
     one = submission()
@@ -312,7 +314,11 @@ def test_a_sync_that_is_outstanding_is_waited_for(tmp_path: Path) -> None:
     disk.observe(look())
     assert one.id in disk.spool.stored()
     disk.now += 0.2
-    disk.observe(look(sync_pending=True))
+    for facts in ({"sync_pending": True}, {"append_only_writes": False}, {}):
+        disk.observe(look(**facts))
+        assert one.id in disk.spool.stored()
+    disk.now += 1
+    disk.observe(look(append_only_writes=False))
     assert one.id in disk.spool.stored()
     disk.observe(look())
     assert not disk.spool.stored()
@@ -332,6 +338,28 @@ def test_another_run_of_the_server_gets_it_again(change: dict[str, str], tmp_pat
     disk.observe(look(**change))
     assert disk.waiting() == [one.id]
     assert count_spooled(tmp_path) == disk.spool.count == 1
+
+
+def test_a_duplicate_from_the_spool_keeps_its_id_alone(tmp_path: Path) -> None:
+    """Redis keeps a pointer for each acknowledged duplicate, so the journal keeps its id; handed
+    over again before the first one, it is not taken for that.
+    """
+    disk = Disk(tmp_path)
+    disk.observe(look())
+    again = submission(key="order-1", kind="key")
+    disk.spool.put([again], disk.now)
+    first = Receipt("first", State.QUEUED, duplicate=True)
+    disk.journal.record_handed_over([again], [first], disk.journal.server)
+    assert set(disk.spool.stored()) == {again.id}
+    disk.observe(look(run_id="b"))
+    (left,) = disk.spool.oldest(10)
+    assert (left.id, left.duplicate_key, left.lead, left.state) == (
+        again.id,
+        None,
+        None,
+        State.IGNORED,
+    )
+    assert not left.raw.body
 
 
 def test_what_redis_lost_without_a_restart_is_handed_over_again(tmp_path: Path) -> None:

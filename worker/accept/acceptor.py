@@ -397,7 +397,7 @@ class Acceptor:
     ) -> None:
         """Takes handed-over submissions out of the spool, or keeps them on as a journal."""
         if self._journal is not None and self._journal.is_on:
-            self._journal.record(submissions, receipts, server)
+            self._journal.record_handed_over(submissions, receipts, server)
         else:
             spool.take_out([submission.id for submission in submissions])
 

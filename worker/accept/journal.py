@@ -5,9 +5,9 @@ without a file loses all of them. There, each submission is first written to the
 stays:
 
     each write    not journaled, unless LEADLINE_JOURNAL=always
-    every second  until Redis has synced it: two seconds, and no sync outstanding
-    no file       until nobody has to do anything about it; a dead letter stays, and what
-                  recognises a duplicate stays for as long as Redis would keep it
+    every second  until Redis has synced it: two seconds, then two looks without a sync outstanding
+    no file       until nobody has to do anything about it; a dead letter stays, and id and
+                  duplicate key of the others stay for as long as Redis would recognise them
 
 Each row remembers which run of the server took it. After a restart or failover (another run id or
 replication id) all of them are handed over again, which the ids make harmless; what was delivered
@@ -17,6 +17,7 @@ machine has done so, new submissions wait in the spool: one of them may be the t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
@@ -63,6 +64,9 @@ class Journal:
         self._wall = wall
         self._durability: Durability | None = None
         self._looked_at = -LOOK_SECONDS
+        # When no sync was outstanding last. One that ended a moment before may have held back the
+        # next, which begins before Redis replies; so only the look after that one shows its end.
+        self._idle_at = -math.inf
         self._not_taken: list[str] = []
         self._offset = 0
 
@@ -105,6 +109,21 @@ class Journal:
                 ids.append(submission.id)
         self._spool.keep_stored(ids, Stored(server, self._monotonic()))
 
+    def record_handed_over(
+        self, submissions: Iterable[Submission], receipts: Iterable[Receipt], server: str
+    ) -> None:
+        """Like `record`, for what was acknowledged before: Redis took all of them.
+
+        A duplicate is in Redis as a pointer to the first one, and that is all that stays of it.
+        """
+        pairs = list(zip(submissions, receipts, strict=True))
+        self._spool.keep_stored(
+            [submission.id for submission, _ in pairs], Stored(server, self._monotonic())
+        )
+        self._spool.keep_pointers(
+            submission.id for submission, receipt in pairs if receipt.duplicate
+        )
+
     def is_due(self) -> bool:
         """Whether to look at the server now."""
         return (
@@ -125,15 +144,15 @@ class Journal:
             log.info("how Redis syncs", sync=durability.sync.value, journal=self.is_on)
         if lost := self._spool.forget_stored(durability.server):
             log.warning("Redis was restarted: the journal is handed over again", count=lost)
-        stored = [
-            each for each, (_, since) in self._spool.stored().items() if since <= at - SYNC_SECONDS
-        ]
+        ages = {each: at - since for each, (_, since) in self._spool.stored().items()}
         certain, self._not_taken = self._not_taken, []
         doubtful: list[str] = []
         if durability.sync in (Sync.NO_FILE, Sync.UNKNOWN):
-            doubtful = self._next_part(stored)
-        elif not durability.sync_pending:
-            certain += stored
+            doubtful = self._next_part([each for each in ages if ages[each] >= SYNC_SECONDS])
+        elif durability.append_only_writes and not durability.sync_pending:
+            synced_age = SYNC_SECONDS + at - self._idle_at
+            certain += [each for each in ages if ages[each] >= synced_age]
+            self._idle_at = at
         if certain:
             self._spool.take_out(certain)
         return doubtful

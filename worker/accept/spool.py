@@ -174,6 +174,14 @@ class Spool:
             for file in self._files():
                 file.keep_receipts(file.holding(ids), self._cipher, now, DUPLICATE_KEY_SECONDS)
 
+    def keep_pointers(self, ids: Iterable[str]) -> None:
+        """Drops all but the ids of submissions that Redis found to be duplicates of others."""
+        ids = list(ids)
+        with self._mutex:
+            for file in self._files():
+                with suppress(sqlite3.Error):
+                    file.keep_pointers(file.holding(ids), self._cipher)
+
     def confirm(self, server: str) -> None:
         """Tells the other processes that all was handed over again that an earlier run took."""
         with self._mutex:

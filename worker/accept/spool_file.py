@@ -54,8 +54,8 @@ INSERT = (
 
 OVER = "it was over before Redis lost its memory"
 
-SELECT_KEY = (
-    "select key, until, submission.body, submission.raw, raw.body from submission"
+SELECT_UNTIL = (
+    "select until, submission.body, submission.raw, raw.body from submission"
     " left join raw on raw.id = submission.raw"
 )
 SELECT = (
@@ -237,9 +237,9 @@ class SpoolFile:
         return self._decode(submission_id, row, cipher, {}) if row else None
 
     def keep_receipts(self, ids: Iterable[str], cipher: Cipher, now: float, seconds: float) -> None:
-        """Drops the content of submissions that are over; what recognises a duplicate stays.
+        """Drops the content of submissions that are over; id and duplicate key stay.
 
-        That is for `seconds`, or for the window of its content; a row without a duplicate key goes.
+        That is for `seconds`, or for the window of its content; a row that cannot be read goes.
         """
         ids, gone = list(ids), [each for each, until in self.receipts.items() if until < now]
         if ids:
@@ -249,17 +249,31 @@ class SpoolFile:
         if gone:
             self.take_out(gone)
 
+    def keep_pointers(self, ids: Sequence[str], cipher: Cipher) -> None:
+        """Drops content and duplicate key of submissions that Redis found to be duplicates.
+
+        So these cannot take the place of the first one, whichever is handed over again first.
+        """
+        if ids:
+            with self._transaction() as db:
+                for each in ids:
+                    self._strip(db, each, cipher, None)
+                self.bytes -= _delete_unused_raws(db)
+
     def _strip(
-        self, db: sqlite3.Connection, submission_id: str, cipher: Cipher, end: float
+        self, db: sqlite3.Connection, submission_id: str, cipher: Cipher, end: float | None
     ) -> bool:
-        """Makes a row a receipt, if it has a duplicate key and can be read."""
-        key, until, body, raw_id, raw = db.execute(
-            SELECT_KEY + " where submission.id = ?", (submission_id,)
+        """Drops a row's content, if it can be read: what is left is a receipt until `end`.
+
+        Without an end it is a pointer, and without its duplicate key.
+        """
+        until, body, raw_id, raw = db.execute(
+            SELECT_UNTIL + " where submission.id = ?", (submission_id,)
         ).fetchone()
-        submission = self._decode(submission_id, (body, raw_id, raw), cipher, {}) if key else None
+        submission = self._decode(submission_id, (body, raw_id, raw), cipher, {})
         if submission is None:
             return False
-        receipt = structs.replace(
+        stripped = structs.replace(
             submission,
             state=State.IGNORED,
             lead=None,
@@ -268,12 +282,16 @@ class SpoolFile:
             fetch=None,
             why=OVER,
         )
-        stripped = cipher.encrypt(msgspec.msgpack.encode(receipt))
-        self.receipts[submission_id] = end if until is None else until
-        self.bytes += len(stripped) - len(body)
+        if end is None:
+            stripped = structs.replace(stripped, duplicate_key=None)
+            db.execute("update submission set key = null where id = ?", (submission_id,))
+        else:
+            until = self.receipts[submission_id] = end if until is None else until
+        new_body = cipher.encrypt(msgspec.msgpack.encode(stripped))
+        self.bytes += len(new_body) - len(body)
         db.execute(
             "update submission set body = ?, raw = null, until = ? where id = ?",
-            (stripped, self.receipts[submission_id], submission_id),
+            (new_body, until, submission_id),
         )
         return True
 
