@@ -12,6 +12,9 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROCESSES ?= auto
 PYTEST = $(BIN)/pytest -n $(PROCESSES) --dist worksteal -q --durations 10 --durations-min 1
 
+# How the Redis of `make chaos` keeps its data: each-write, everysec, no-file.
+REDIS ?= each-write
+
 .PHONY: help install demo test test-busy proxies corpus tools chaos crash-scan lost-answers outage flood allowance bench fuzz sbom audit pictures lock clean
 
 help: ## Show what can be made
@@ -51,8 +54,8 @@ proxies: tools ## Bring nginx and Caddy, as Debian packages them, into .proxies 
 corpus: tools ## Read every labelled submission; prints precision and recall, and what was read wrong; fails below the floor
 	@$(BIN)/python -m tests.corpus $(CORPUS)
 
-chaos: tools ## 200 SIGKILLs, and stops besides, under load, five seeds; fails on anything lost or doubled
-	@$(BIN)/python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5
+chaos: tools ## 200 SIGKILLs, and stops besides, under load, five seeds; fails on anything lost or doubled; REDIS=everysec or no-file: power cuts instead
+	@$(BIN)/python -m tests.chaos.loop --submissions 10000 --kills 200 --seeds 1,2,3,4,5 --redis $(REDIS)
 
 crash-scan: tools ## Die at every message of every scenario in turn; fails on anything lost or doubled
 	@$(BIN)/python -m tests.chaos.crash_scan

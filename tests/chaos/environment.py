@@ -84,13 +84,7 @@ class CrashEnvironment:
 
         The metadata of the account stays cached.
         """
-        self._metadata = (
-            cast("dict[bytes, bytes]", self.redis.hgetall(keys.DEFAULT_ACCOUNT.metadata))
-            or self._metadata
-        )
-        self.redis.flushall()
-        if self._metadata:
-            self.redis.hset(keys.DEFAULT_ACCOUNT.metadata, mapping=self._metadata)  # type: ignore[arg-type]
+        self.empty_redis()
         self.account.http.post("/_sandbox/reset").raise_for_status()
         self.pipeline = Pipeline(
             self.redis, lambda: connect_async(self.url, timeout=5.0), self.account
@@ -98,6 +92,16 @@ class CrashEnvironment:
         self._lead_settings = lead
         self.pipeline.settings(**lead)
         self._run_number += 1
+
+    def empty_redis(self) -> None:
+        """Empty the store, as when a Redis without a file is killed; metadata stay cached."""
+        self._metadata = (
+            cast("dict[bytes, bytes]", self.redis.hgetall(keys.DEFAULT_ACCOUNT.metadata))
+            or self._metadata
+        )
+        self.redis.flushall()
+        if self._metadata:
+            self.redis.hset(keys.DEFAULT_ACCOUNT.metadata, mapping=self._metadata)  # type: ignore[arg-type]
 
     def build_task(self, do: str, **more: Any) -> Task:
         return Task(

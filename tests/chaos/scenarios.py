@@ -167,12 +167,24 @@ def post_task(environment: CrashEnvironment, url: str | None = None) -> Task:
     return task if url is None else structs.replace(task, redis_url=url, env=environment.env(url))
 
 
+def journaled_post_task(environment: CrashEnvironment) -> Task:
+    task = post_task(environment)
+    return structs.replace(task, env=task.env | {"LEADLINE_JOURNAL": "always"})
+
+
 def spooled_before(environment: CrashEnvironment) -> None:
     """A submission is in the spool of a process that is gone."""
     empty_store(environment)
     report = environment.victim.perform(post_task(environment, UNREACHABLE_REDIS))
     assert [status for status, _ in report.responses] == [202]
     assert count_spooled(environment.data_dir / SPOOL_FOLDER) == 1
+
+
+def post_after_a_loss(environment: CrashEnvironment, report: TaskReport) -> Problems:
+    """Redis loses everything as well; the next service hands the journal over."""
+    environment.empty_redis()
+    environment.victim.perform(environment.build_task("drain"))
+    return post_again(environment, report)
 
 
 def post_again(environment: CrashEnvironment, report: TaskReport) -> Problems:
@@ -402,6 +414,7 @@ DELIVERIES: Sequence[Scenario] = (
 
 ACCEPTING: Sequence[Scenario] = (
     Scenario("post", "a request, while Redis is there", empty_store, post_task, check_delivered_once, post_again),
+    Scenario("post-journaled", "a request, while Redis may lose it, and then does", empty_store, journaled_post_task, check_delivered_once, post_after_a_loss),
     Scenario("post-spooled", "a request, while Redis is away", empty_store, lambda env: post_task(env, UNREACHABLE_REDIS), check_delivered_once, post_again),
     Scenario("drain", "the hand-over of what was spooled", spooled_before, lambda env: env.build_task("drain"),
     check_delivered_once,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(600)
     # `make crash-scan` dies at every message.
     [("created", 9, 45), ("looks", 18, 30), ("replay", 1, 1), ("sweep", 4, 3), ("dies", 9, 10),
      ("refused", 18, 30), ("converted", 18, 45),
-     ("post", 3, 5), ("post-spooled", 1, 2), ("drain", 8, 5), ("erase", 18, 30),
+     ("post", 3, 5), ("post-journaled", 3, 5), ("post-spooled", 1, 2), ("drain", 8, 5), ("erase", 18, 30),
      ("erased", 18, 40), ("retention", 4, 8)],
 )  # fmt: skip
 def test_no_death_on_the_way_costs_anything(
