@@ -117,7 +117,10 @@ def receipt_paths() -> Json:
                 "operationId": "receipt-preflight",
                 "summary": "Answer a browser's CORS preflight",
                 "tags": ["intake"],
-                "responses": {"204": {"description": "What a page may send."}},
+                "responses": {
+                    "204": {"description": "What a page may send."},
+                    **problem_responses("not-found"),
+                },
             },
         }
     }

@@ -45,6 +45,7 @@ FAST_SETTINGS = {
     "LEADLINE_SETTLE_SECONDS": "3",
     "LEADLINE_RETRY_DELAYS": "1s,1s,2s,2s,4s,4s,8s,8s,8s,8s",
     "LEADLINE_SLOTS": "8",
+    "LEADLINE_CONNECTIONS_PER_ADDRESS": "4096",  # all senders have one address
 }
 
 

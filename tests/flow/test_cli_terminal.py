@@ -27,7 +27,7 @@ from worker.ledger.audit import AuditTrail
 WITHOUT_JSON = {
     "up", "serve", "work", "sandbox", "pause", "resume", "dead retry", "dead edit",
     "dead discard", "dead undo", "dead export", "quarantine accept", "quarantine discard",
-    "causes ignore", "causes reopen", "bulk stop",
+    "causes ignore", "causes reopen", "bulk stop", "keys new",
 }  # fmt: skip
 
 

@@ -46,6 +46,9 @@ from worker.ledger.identifiers import (
 # How long a mark lasts: a machine switched off with a spool may come back within this time.
 MARK_SECONDS = 90 * 24 * 3600
 
+# What the sandbox holds in the data directory is in Pipedrive, as far as we are concerned.
+STAND_IN_FILE = "sandbox.sqlite"
+
 # Records read at a time.
 BATCH_SIZE = 100
 REPORT_EVERY = 1_000
@@ -299,7 +302,8 @@ def _search_files(
         f"{path}: the address still stands in this file: erase again; if that does not help, remove"
         " the file or what is in it by hand"
         for path in find_files_with(pattern, folders)
-        if not any(line.startswith(path.name.removesuffix("-wal")) for line in unfinished)
+        if not path.name.startswith(STAND_IN_FILE)
+        and not any(line.startswith(path.name.removesuffix("-wal")) for line in unfinished)
     ]
 
 

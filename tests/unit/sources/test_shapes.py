@@ -92,7 +92,7 @@ def test_a_list_of_single_fields() -> None:
     }
     again = [{"email": "ada@a.example"}, {"email": "bo@b.example"}]
     assert flat(again) == again
-    assert len(read(json_post(again)).events) == 2
+    assert len(read(json_post(again), 'adapter = "json"').events) == 2
 
 
 @pytest.mark.parametrize("cells", ["values", "row", "answers", "data"])
@@ -264,7 +264,7 @@ def test_parallel_columns_that_read_addresses_stay() -> None:
 def test_a_list_of_events_stays() -> None:
     """A list at `root` is one lead for each of its items."""
     leads = [{"name": f"Ada {at}", "email": f"a{at}@a.example"} for at in range(3)]
-    events = read(json_post({"data": leads}), 'read = { root = "data" }').events
+    events = read(json_post({"data": leads}), 'adapter = "json"\nread = { root = "data" }').events
     assert [event.lead.name for event in events if event.lead] == ["Ada 0", "Ada 1", "Ada 2"]
 
 
