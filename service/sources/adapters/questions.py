@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct, field, structs
 
+from service.sources.fields.effort import MAX_VALUE_UNITS, Effort
 from service.sources.fields.emails import parse_email
 from service.sources.fields.values import parse_short_text
 from service.sources.payload.decode import decode_body
@@ -133,7 +134,12 @@ def find_only_address(answers: Table) -> str | None:
 
     For products that send answers without saying what they were asked.
     """
-    keys = [key for key, value in answers.items() if isinstance(value, str) and parse_email(value)]
+    effort = Effort(MAX_VALUE_UNITS // 5)
+    keys = [
+        key
+        for key, value in answers.items()
+        if isinstance(value, str) and parse_email(value, effort)
+    ]
     return keys[0] if len(keys) == 1 else None
 
 

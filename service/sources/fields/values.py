@@ -14,6 +14,7 @@ from service.sources.fields.attribution import (
     parse_tracking_value,
 )
 from service.sources.fields.declined_consent import has_negation, is_refusal
+from service.sources.fields.effort import FURTHER_VALUE_UNITS, Effort
 from service.sources.fields.emails import parse_email
 from service.sources.fields.phones import parse_phone
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
@@ -22,7 +23,7 @@ from service.sources.languages.words import split_words
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.contract import Money
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
-from worker.lead.money import currency_code, is_shared_sign, parse_money
+from worker.lead.money import MAX_MONEY_CHARS, currency_code, is_shared_sign, parse_money
 from worker.units import int_if_whole
 
 # Text, numbers, times and tick boxes.
@@ -186,14 +187,12 @@ def parse_amount(value: Tree) -> int | float | str | None:
     return float(text) if "." in text else int(text)
 
 
-def read_money(amount: float | str | None, currency: str | None, country: str | None) -> Money:
-    """An amount as `parse_amount` returns it, with the currency of its own field or its text.
+def read_money(amount: str, currency: str | None, country: str | None) -> Money:
+    """An amount in a text, with the currency of its own field or of the text.
 
     `country` (two letters) says whose `$` or `kr` it is. An amount that is no number, or whose dot
     the source file's currency may yet explain, stays text.
     """
-    if not isinstance(amount, str):
-        return Money(amount=amount, currency=currency)
     money = parse_money(amount, currency, country)
     named = currency or (money.currency if money else None)
     if money is None or not money.agrees or (not named and _DOUBTFUL_AMOUNT.fullmatch(amount)):
@@ -204,6 +203,8 @@ def read_money(amount: float | str | None, currency: str | None, country: str | 
 def parse_currency(value: Tree) -> str | None:
     """Three letters in upper case, or the code of a sign or word that only one currency has."""
     text = (parse_short_text(value) or "").upper()
+    if len(text) > MAX_MONEY_CHARS:
+        return None
     if not is_shared_sign(text) and (code := currency_code(text)):
         return code
     return text if len(text) == 3 and text.isalpha() and text.isascii() else None
@@ -219,53 +220,68 @@ def parse_answer(value: Tree) -> str | list[str] | None:
 
 # The parser of each canonical field.
 
+# What a value may still cost is counted by parsers that look for something in it.
+Parser = Callable[[Tree, Effort], object]
 
-def _from_text(parse: Callable[[str], str | None]) -> Callable[[Tree], str | None]:
-    def parse_text(value: Tree) -> str | None:
+
+def _uncounted(parse: Callable[[Tree], object]) -> Parser:
+    return lambda value, _: parse(value)
+
+
+def _from_text(parse: Callable[[str], str | None]) -> Parser:
+    def parse_text(value: Tree, _: Effort) -> str | None:
         text = value if type(value) is str else text_of(value) or ""
         return None if value is None else parse(text)
 
     return parse_text
 
 
+def _searching(parse: Callable[[str, Effort], str | None]) -> Parser:
+    return lambda value, effort: None if value is None else parse(text_of(value) or "", effort)
+
+
 # For utm_* and click ids.
 _TRACKING_PARSER = _from_text(parse_tracking_value)
-KIND_PARSERS: dict[FieldKind, Callable[[Tree], object]] = {
-    FieldKind.NAME: parse_person_name,
-    FieldKind.EMAIL: _from_text(parse_email),
-    FieldKind.PHONE: _from_text(parse_phone),
-    FieldKind.TEXT: parse_short_text,
-    FieldKind.LONG_TEXT: parse_long_text,
-    FieldKind.WEBSITE: parse_website,
+KIND_PARSERS: dict[FieldKind, Parser] = {
+    FieldKind.NAME: _uncounted(parse_person_name),
+    FieldKind.EMAIL: _searching(parse_email),
+    FieldKind.PHONE: _searching(parse_phone),
+    FieldKind.TEXT: _uncounted(parse_short_text),
+    FieldKind.LONG_TEXT: _uncounted(parse_long_text),
+    FieldKind.WEBSITE: _uncounted(parse_website),
     FieldKind.PAGE_URL: _from_text(parse_page_url),
-    FieldKind.BOOLEAN: parse_bool,
-    FieldKind.AMOUNT: parse_amount,
-    FieldKind.CURRENCY: parse_currency,
-    FieldKind.TIME: parse_time_text,
+    FieldKind.BOOLEAN: _uncounted(parse_bool),
+    FieldKind.AMOUNT: _uncounted(parse_amount),
+    FieldKind.CURRENCY: _uncounted(parse_currency),
+    FieldKind.TIME: _uncounted(parse_time_text),
     FieldKind.TRACKING: _TRACKING_PARSER,
 }
-VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
+VALUE_PARSERS: dict[str, Parser] = {
     field.name: KIND_PARSERS[field.kind]
     for field in CANONICAL_FIELDS
     if field.kind is not FieldKind.TRACKING
 } | {
-    "value": parse_amount,
-    "company": parse_company,
-    "job_title": parse_job_title,
-    "country": parse_country,
+    "value": _uncounted(parse_amount),
+    "company": _uncounted(parse_company),
+    "job_title": _uncounted(parse_job_title),
+    "country": _uncounted(parse_country),
 }
 
 
-def parse_value(field: str, value: Tree) -> object:
+def parse_value(field: str, value: Tree, effort: Effort) -> object:
     """The value of a canonical field, or None if it is not one; of a list, the first that is.
 
     A file is only ever an answer.
     """
     if isinstance(value, str):
-        return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
+        return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value, effort)
     if isinstance(value, Upload):
         return None
     if isinstance(value, list) and field not in ("consent", "message"):
-        parsed = (parse_value(field, item) for item in value[:MAX_LIST_ITEMS])
-        return next((one for one in parsed if one is not None), None)
-    return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
+        for number, item in enumerate(value[:MAX_LIST_ITEMS]):
+            if number and not effort.take(FURTHER_VALUE_UNITS):
+                return None
+            if (parsed := parse_value(field, item, effort)) is not None:
+                return parsed
+        return None
+    return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value, effort)
