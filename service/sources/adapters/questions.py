@@ -174,9 +174,11 @@ class FieldMap(Struct, frozen=True, kw_only=True):
 
 def extract_fields(tree: Tree, field_map: FieldMap, at: Path = ()) -> Iterator[PayloadField]:
     """The fields of a tree that is found `at` a path; the map's paths start at the tree."""
+    ignored = frozenset(field_map.ignored)
+    below_ignored = tuple(f"{one}." for one in ignored)
     for steps, value in walk_leaves(tree):
         name = ".".join(steps)
-        if not _is_below(name, field_map.ignored):
+        if name not in ignored and not name.startswith(below_ignored):
             yield _build_field((*at, *steps), name, value, field_map)
 
 
@@ -252,7 +254,3 @@ def _build_field(path: Path, name: str, value: Tree, field_map: FieldMap) -> Pay
         lead_field=lead_field,
         title=label,
     )
-
-
-def _is_below(name: str, prefixes: tuple[str, ...]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 # What the names of new shapes may take. The events of a batch are mostly alike; of an event beyond
 # that only the values are read.
-MAX_NAME_UNITS = 15_000
+MAX_NAME_UNITS = 12_000
 # A name takes so much, and each of its characters.
-NAME_UNITS, NAME_CHAR_UNITS = 25, 1
-# What values may take that are not plain: about a hundred international addresses.
-MAX_VALUE_UNITS = 15_000
+NAME_UNITS, NAME_CHAR_UNITS = 25, 2
+# What values may take that are not plain: about fifty international addresses.
+MAX_VALUE_UNITS = 10_000
 # One more value for a field that has one, or that refused one.
 FURTHER_VALUE_UNITS, FURTHER_CHARS_PER_UNIT = 15, 50
 # A text in which an address, a number or a sum in unusual notation is looked for.
 UNUSUAL_VALUE_UNITS, UNUSUAL_CHARS_PER_UNIT = 15, 2
 # An address in the library for them. What is not ASCII in its domain is looked up letter by letter.
-EMAIL_UNITS, EMAIL_LETTER_UNITS = 120, 10
+EMAIL_UNITS, EMAIL_LETTER_UNITS = 180, 10
 # A number in the library for them, and a country by its name.
 PHONE_UNITS, COUNTRY_UNITS = 50, 15
+# A parameter of a URL in which a campaign is looked for.
+PARAMETER_UNITS = 2
 # Steps of a pattern of the source file, and characters that a line of `map` searches.
 STEPS_PER_UNIT, SEARCHED_CHARS_PER_UNIT = 30, 25
 

@@ -11,12 +11,18 @@ from typing import Any
 
 from service.sources.fields.assignment import assign, name_parts
 from service.sources.fields.attribution import (
+    MAX_URL_PARAMETERS,
     is_tracked,
     parse_page_url,
     tracking_from_url,
 )
 from service.sources.fields.countries import country_code
-from service.sources.fields.effort import COUNTRY_UNITS, UNUSUAL_VALUE_UNITS, Effort
+from service.sources.fields.effort import (
+    COUNTRY_UNITS,
+    PARAMETER_UNITS,
+    UNUSUAL_VALUE_UNITS,
+    Effort,
+)
 from service.sources.fields.explanation import explain_fields
 from service.sources.fields.phones import to_e164
 from service.sources.fields.recognition import make_plan
@@ -260,9 +266,14 @@ def _add_attribution(
             if landing_pages <= MAX_LANDING_PAGES:
                 addresses.append(parse_page_url(value))
     for address in (*addresses, builder.fields.get("referrer")):
-        if address and "=" in address:
+        if address and _may_read_parameters(address, builder.effort):
             for target, text in tracking_from_url(address):
                 builder.fields.setdefault(target, text)
+
+
+def _may_read_parameters(address: str, effort: Effort) -> bool:
+    parameters = min(address.count("="), MAX_URL_PARAMETERS)
+    return parameters > 0 and effort.take(PARAMETER_UNITS * parameters)
 
 
 def _finish_lead(builder: LeadBuilder, event: ParsedEvent, source: Source, effort: Effort) -> Lead:

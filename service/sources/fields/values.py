@@ -23,7 +23,7 @@ from service.sources.languages.words import split_words
 from service.sources.payload.tree import JsonNumber, Tree, Upload, text_of
 from worker.contract import Money
 from worker.lead.canonical import CANONICAL_FIELDS, FieldKind
-from worker.lead.money import MAX_MONEY_CHARS, currency_code, is_shared_sign, parse_money
+from worker.lead.money import currency_code, is_shared_sign, parse_money
 from worker.units import int_if_whole
 
 # Text, numbers, times and tick boxes.
@@ -32,6 +32,8 @@ from worker.units import int_if_whole
 MAX_LIST_ITEMS = 500
 MAX_BOOL_CHARS = 200
 MAX_NAME_CHARS, MAX_COUNTRY_CHARS = 120, 60
+# The longest word for a currency has 18 characters.
+MAX_SIGN_CHARS = 24
 _NO_NAMES = frozenset(
     {
         "true",
@@ -69,7 +71,7 @@ _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
 _DOUBTFUL_AMOUNT = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 # The first entry of a list to choose from: `Please select`, `-- Select country --`.
 _PLACEHOLDER = re.compile(
-    r"[\W_]*(?:(?:please|bitte|prosím|proszę|por favor|por favor,|maak een) )?"
+    r"[\W_]*+(?:(?:please|bitte|prosím|proszę|por favor|por favor,|maak een) )?"
     r"(?:select|choose|(?:aus)?wählen|wähle|choisir|choisissez|sélectionne[rz]|selecciona[r]?"
     r"|seleccione|elegir|elija|elige|selecionar?|selecione|escolh[ae]r?|seleziona(?:re)?|scegli"
     r"|selecteer|kies(?= )|välj|vælg|velg|valitse|wybierz|vyberte|zvolte|válasszon|alegeți"
@@ -79,7 +81,7 @@ _PLACEHOLDER = re.compile(
     r"|title|role|position|company|below|sie))*[\W_]*",
     re.IGNORECASE,
 )
-_WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
+_NO_BLANK_OR_AT = re.compile(r"[^\s@]+")
 _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
 
 
@@ -170,7 +172,8 @@ def parse_long_text(value: Tree) -> str | None:
 
 def parse_website(value: Tree) -> str | None:
     text = parse_short_text(value)
-    return text if text and _WEBSITE.fullmatch(text) else None
+    is_website = text and _NO_BLANK_OR_AT.fullmatch(text) and text.find(".", 1, -2) > 0
+    return text if is_website else None
 
 
 def parse_time_text(value: Tree) -> str | None:
@@ -203,7 +206,7 @@ def read_money(amount: str, currency: str | None, country: str | None) -> Money:
 def parse_currency(value: Tree) -> str | None:
     """Three letters in upper case, or the code of a sign or word that only one currency has."""
     text = (parse_short_text(value) or "").upper()
-    if len(text) > MAX_MONEY_CHARS:
+    if len(text) > MAX_SIGN_CHARS:
         return None
     if not is_shared_sign(text) and (code := currency_code(text)):
         return code
@@ -212,6 +215,8 @@ def parse_currency(value: Tree) -> str | None:
 
 def parse_answer(value: Tree) -> str | list[str] | None:
     """Text, or a list of texts for several values; None for an empty value."""
+    if type(value) is str:
+        return clean_text(value.strip()) or None
     if isinstance(value, list):
         items = value[:MAX_LIST_ITEMS]
         return [text for item in items if (text := clean_text(text_of(item) or ""))] or None

@@ -27,7 +27,7 @@ def test_events_of_one_shape_are_read_alike() -> None:
 
 def test_names_beyond_the_share_are_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of events that all have other names the later ones keep a lone address, and answers."""
-    monkeypatch.setattr(effort, "MAX_NAME_UNITS", 170)
+    monkeypatch.setattr(effort, "MAX_NAME_UNITS", 2 * (3 * 25 + 2 * 12) - 1)
     forget_plans()
     leads = leads_of(
         [{f"x{at}": "y", "E-Mail": f"a{at}@b.example", "Name": "Ada"} for at in range(4)]
