@@ -85,6 +85,7 @@ async def _lifespan(
     context: ServiceContext, intake: IntakeEndpoint, bulks: BulkActions, _: Litestar
 ) -> AsyncIterator[None]:
     """Run the acceptor and the background loops for as long as the application lives."""
+    await asyncio.to_thread(intake.warm_up)
     await asyncio.to_thread(context.promise.look)
     await context.acceptor.start()
     tasks = [

@@ -22,6 +22,7 @@ from service.cli import output, setup
 from service.cli.pipedrive_client import build_client
 from service.local.redis import find_redis_url
 from service.ops.actions import parse_erased_email
+from service.sources.fields.effort import Effort
 from service.sources.fields.phones import to_e164
 from worker import logs
 from worker.accept.acceptor import Acceptor
@@ -91,7 +92,7 @@ def erase(
         identifiers: list[Identifier] = [("email", parse_erased_email(each)) for each in emails]
     except EditError as error:
         raise click.UsageError(f"--email: {error.faults['email']}") from None
-    identifiers += [("phone", to_e164(each, None)) for each in phones]
+    identifiers += [("phone", to_e164(each, None, None, Effort())) for each in phones]
     identifiers += [("id", each) for each in ids]
     if not identifiers:
         raise click.UsageError("name the person by --email or --phone, or a submission by --id")

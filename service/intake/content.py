@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ from service.sources.schema import MapRule, Source
 from worker.contract import Lead
 from worker.store.keys import digest
 
+# Answers among which those of the post are looked for; no form has more.
+MAX_ANSWERS = 300
+
 
 def content_digest(source: Source, lead: Lead) -> str:
     """A digest that two leads of a source share if they have the same content."""
@@ -22,12 +26,10 @@ def content_digest(source: Source, lead: Lead) -> str:
         # Two posts do not match because both lack an address.
         if all(chosen):
             return digest("on", *(_encode(sorted(part.items())) for part in chosen))
-    ignored = [key for name in source.dedupe_ignore for key in _find(values, name, source)]
-    compared = {
-        key: value
-        for key, value in values.items()
-        if key not in ignored and not (key[0] == "answers" and is_volatile(key[1], value))
-    }
+    ignored = {key for name in source.dedupe_ignore for key in _find(values, name, source)}
+    answers = (key for key in values if key[0] == "answers")
+    ignored |= {key for key in islice(answers, MAX_ANSWERS) if is_volatile(key[1], values[key])}
+    compared = {key: value for key, value in values.items() if key not in ignored}
     return digest(_encode(sorted(compared.items())))
 
 

@@ -22,6 +22,7 @@ from service.intake import responses, submissions
 from service.intake.context import IntakeContext
 from service.intake.receipts import Receipts
 from service.intake.refusals import Refusals
+from service.sources.languages.vocabulary import vocabulary
 from service.sources.normalize import process_request
 from service.sources.redact import redact_request
 from service.sources.request import InboundRequest, NormalizationResult, Outcome
@@ -61,6 +62,10 @@ class IntakeEndpoint:
         self.bound_counts = BoundCounts(context.clock)
         self.large_bodies = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
         self.log = structlog.get_logger()
+
+    def warm_up(self) -> None:
+        """Read the words of all languages, which takes half a second, before the first request."""
+        vocabulary()
 
     async def post(self, http: HttpRequest[Any, Any, Any]) -> Response[bytes]:
         """Accept a submission."""

@@ -19,6 +19,7 @@ from service.ops.exceptions import EmptyFilter, NotFound, NothingToEdit
 from service.ops.filters import Filter, parse_states
 from service.ops.schemas import BulkStatus, CauseCard, Page
 from service.overview import LEAD_TOKENS, Paused, describe_pause
+from service.sources.fields.effort import Effort
 from service.sources.fields.emails import parse_email
 from service.sources.fields.text import clean_line, clean_text
 from worker.contract import Lead, State
@@ -74,7 +75,7 @@ def clean_edit(edit: Mapping[str, Any]) -> dict[str, Any]:
 def _normalize_value(name: str, value: Any) -> Any:
     value = _clean_value(name.partition(".")[0], value, 0)
     if name == "email" and isinstance(value, str) and value:
-        address = parse_email(value)
+        address = parse_email(value, Effort())
         if address is None:
             raise ValueError("Enter a valid e-mail address")
         return address
@@ -94,7 +95,7 @@ def parse_erased_email(text: str) -> str:
     local, _, domain = address.rpartition("@")
     if not (local.strip("@") and domain) or len(address) > MAX_EMAIL_CHARS:
         raise EditError({"email": "Enter a valid e-mail address"})
-    return parse_email(address) or address
+    return parse_email(address, Effort()) or address
 
 
 def _clean_value(group: str, value: Any, depth: int) -> Any:

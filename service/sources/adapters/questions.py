@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec import Struct, field, structs
 
+from service.sources.fields.effort import MAX_VALUE_UNITS, Effort
 from service.sources.fields.emails import parse_email
 from service.sources.fields.values import parse_short_text
 from service.sources.payload.decode import decode_body
@@ -133,7 +134,12 @@ def find_only_address(answers: Table) -> str | None:
 
     For products that send answers without saying what they were asked.
     """
-    keys = [key for key, value in answers.items() if isinstance(value, str) and parse_email(value)]
+    effort = Effort(MAX_VALUE_UNITS // 5)
+    keys = [
+        key
+        for key, value in answers.items()
+        if isinstance(value, str) and parse_email(value, effort)
+    ]
     return keys[0] if len(keys) == 1 else None
 
 
@@ -168,9 +174,11 @@ class FieldMap(Struct, frozen=True, kw_only=True):
 
 def extract_fields(tree: Tree, field_map: FieldMap, at: Path = ()) -> Iterator[PayloadField]:
     """The fields of a tree that is found `at` a path; the map's paths start at the tree."""
+    ignored = frozenset(field_map.ignored)
+    below_ignored = tuple(f"{one}." for one in ignored)
     for steps, value in walk_leaves(tree):
         name = ".".join(steps)
-        if not _is_below(name, field_map.ignored):
+        if name not in ignored and not name.startswith(below_ignored):
             yield _build_field((*at, *steps), name, value, field_map)
 
 
@@ -246,7 +254,3 @@ def _build_field(path: Path, name: str, value: Tree, field_map: FieldMap) -> Pay
         lead_field=lead_field,
         title=label,
     )
-
-
-def _is_below(name: str, prefixes: tuple[str, ...]) -> bool:
-    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)

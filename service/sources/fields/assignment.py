@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from msgspec import Struct, structs
 
 from service.sources.fields.attribution import is_tracked
 from service.sources.fields.countries import is_country
-from service.sources.fields.effort import Effort
+from service.sources.fields.effort import (
+    FURTHER_CHARS_PER_UNIT,
+    FURTHER_VALUE_UNITS,
+    NAME_UNITS,
+    Effort,
+)
 from service.sources.fields.emails import parse_address
 from service.sources.fields.owners import ABOUT_FORM, CONTACT, NAMES, PERSONAL, Owner, Ownership
 from service.sources.fields.phones import (
-    is_plain_number,
     looks_like_phone,
     parse_dial_code,
     parse_phone,
@@ -37,6 +42,8 @@ WEIGHTS = {"email": 4, "phone": 3, "name": 3, "first_name": 2, "last_name": 2, "
 # A text of fewer words and characters may be a choice from a list rather than a message.
 MIN_MESSAGE_WORDS = 3
 MAX_CHOICE_CHARS = 30
+# Parts of a name in an object.
+MAX_NAME_PARTS = 12
 # The order in which a person's fields take their values.
 PERSON_ORDER = ("email", "phone", "first_name", "last_name", "name", "job_title")
 # Types of question that are answered by a choice, or at least not in words.
@@ -138,6 +145,8 @@ class _Assigner:
         self.effort = effort
         self.choices: dict[str, Choice] = {}
         self.rejected: dict[str, str] = {}
+        # Fields of the lead for which a value was looked at.
+        self.attempted: set[str] = set()
         # Who the lead is.
         self.person: Owner | None = None
         # Fields of other people who are named.
@@ -149,14 +158,14 @@ class _Assigner:
         personal: dict[int, dict[str, Choice]] = {}
         elsewhere: list[tuple[Candidate, Choice]] = []
         parts: dict[int, list[Candidate]] = {}
-        fields, used, taken = self.fields, self.used, self.taken
+        fields, used, taken, effort = self.fields, self.used, self.taken, self.effort
         for candidate in plan.candidates:
             field, target = fields[candidate.index], candidate.target
             value = field.value
             if value is None or value == "" or target in taken or candidate.index in used:
                 continue
             if target in _PLAIN and type(value) is str and target not in self.choices:
-                parsed = parse_value(target, value)
+                parsed = parse_value(target, value, effort)
                 if parsed is not None:
                     why, phrase = candidate.why, candidate.phrase
                     self._choose(Choice(candidate.index, target, parsed, why, phrase))
@@ -173,7 +182,7 @@ class _Assigner:
                 parts.setdefault(candidate.owner, []).append(candidate)
                 continue
             if isinstance(value, dict) and target == "name":
-                for part, text in name_parts(value):
+                for part, text in name_parts(value, effort):
                     why = f"part of {candidate.why}"
                     owned[part] = Choice(candidate.index, part, text, why, candidate.phrase)
             elif choice := self._parse(candidate, field, owned.get(target)):
@@ -262,8 +271,9 @@ class _Assigner:
         elif target == "website" and isinstance(value, str) and is_tracked(value):
             # The page where somebody arrived; the campaign is read from it.
             return None
-        if before is not None and not self.effort.take_further():
+        if target in self.attempted and not self._may_try_another(value):
             return None
+        self.attempted.add(target)
         parsed, is_whole = self._parse_value(target, value)
         if parsed is None:
             if before is None and target in WEIGHTS and text_of(value):
@@ -277,10 +287,18 @@ class _Assigner:
         if target in _DOUBTED and candidate.rank > Rank.SOURCE:
             if not _is_plausible(candidate, field, parsed):
                 return None
-        elif target == "value.amount" and isinstance(parsed, str) and parse_money(parsed) is None:
+        elif target == "value.amount" and isinstance(parsed, str) and not self._is_sum(parsed):
             # A range, or words.
             return None
         return Choice(candidate.index, target, parsed, candidate.why, candidate.phrase, is_whole)
+
+    def _may_try_another(self, value: Tree) -> bool:
+        """Whether the request may cost one more value for a field that was tried before."""
+        chars = len(value) if isinstance(value, str) else 0
+        return self.effort.take(FURTHER_VALUE_UNITS + chars // FURTHER_CHARS_PER_UNIT)
+
+    def _is_sum(self, text: str) -> bool:
+        return self.effort.take_unusual(text) and parse_money(text) is not None
 
     def _parse_value(self, target: str, value: Tree) -> tuple[object, bool]:
         """The value for a field of the lead, and whether the payload's value says no more."""
@@ -289,17 +307,17 @@ class _Assigner:
                 address = parse_address(value, self.effort)
                 return (address.email, not address.has_more) if address else (None, True)
             if target == "phone":
-                is_allowed = is_plain_number(value) or self.effort.take_unusual(value)
-                return (parse_phone(str(value)) if is_allowed else None), True
+                return parse_phone(value, self.effort), True
             if target == "phone_code":
                 return parse_dial_code(value), True
         elif isinstance(value, list) and target not in ("consent", "message"):
             if target in _NEVER_ONE_OF_SEVERAL and len({text_of(item) for item in value}) > 1:
                 return None, True
-            return parse_value(target, value), len({text_of(item) for item in value}) <= 1
+            parsed = parse_value(target, value, self.effort)
+            return parsed, len({text_of(item) for item in value}) <= 1
         elif target == "phone_code":
             return None, True
-        return parse_value(target, value), True
+        return parse_value(target, value, self.effort), True
 
     def _join(self, candidates: list[Candidate]) -> Choice | None:
         """A phone number in consecutive parts: `tel1`, `tel2` and `tel3`."""
@@ -307,7 +325,7 @@ class _Assigner:
         first, indexes = candidates[0], [one.index for one in candidates]
         if indexes != list(range(first.index, first.index + len(indexes))):
             return None
-        number = parse_phone("-".join(self.fields[at].value for at in indexes))
+        number = parse_phone("-".join(self.fields[at].value for at in indexes), self.effort)
         if number is None:
             return None
         self.repeated[first.index] = set(indexes[1:])
@@ -397,7 +415,7 @@ class _Assigner:
         if email and not NAMES.intersection({*self.choices, *self.taken}):
             value = self.fields[email.index].value
             address = parse_address(value, self.effort) if isinstance(value, str) else None
-            if address and address.name and parse_value("name", address.name):
+            if address and address.name and parse_value("name", address.name, self.effort):
                 why = "written beside the address"
                 self.choices["name"] = Choice(email.index, "name", address.name, why)
 
@@ -434,16 +452,18 @@ def is_like_number(text: str) -> bool:
     return 7 < len(text) < 30 and looks_like_phone(text)
 
 
-def name_parts(value: dict[str, Tree]) -> Iterator[tuple[str, str]]:
+def name_parts(value: dict[str, Tree], effort: Effort) -> Iterator[tuple[str, str]]:
     """The first and last name of an object, `{first, last}`; with a title the full name as well."""
     parts = {
-        match_path(("name", key)): text for key, part in value.items() if (text := text_of(part))
+        match_path(("name", key)): text
+        for key, part in islice(value.items(), MAX_NAME_PARTS)
+        if (text := text_of(part)) and effort.take(NAME_UNITS)
     }
     first_last = [name for name in ("first_name", "last_name") if name in parts]
     for name in first_last:
         yield name, parts[name]
     has_more = sum(1 for part in value.values() if text_of(part)) > len(first_last)
-    whole = parse_value("name", text_of(value)) if has_more or not first_last else None
+    whole = parse_value("name", text_of(value), effort) if has_more or not first_last else None
     if whole:
         yield "name", str(whole)
 

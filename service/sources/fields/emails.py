@@ -6,14 +6,14 @@ Checked by their syntax alone, never by a lookup.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from email_validator import EmailNotValidError, validate_email
 
-from service.sources.fields.effort import Effort
+from service.sources.fields.effort import EMAIL_LETTER_UNITS, EMAIL_UNITS, Effort
 from service.sources.fields.text import clean_line
+from worker.lead.typed_text import normalize_signs
 
 MAX_EMAIL_CHARS, MAX_LOCAL_CHARS, MAX_DOMAIN_CHARS = 254, 64, 253
 # Characters of a text in which addresses are looked for.
@@ -26,6 +26,8 @@ MAX_DOTS = 8
 _PLAIN = re.compile(
     r"[a-z0-9_+&'#~-]+(?:\.[a-z0-9_+&'#~-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}"
 )
+# An `@`, also as a full-width or small form and as a URL escapes it.
+_AT_SIGNS = ("@", "\uff20", "\ufe6b", "%40")
 _ANGLE = re.compile(r"^(?P<name>[^<>@]*)<(?P<address>[^<>]+)>")
 _SEPARATORS = re.compile(r"[\s;,|]+|(?<=\w)/(?=\w)")
 _SPACED_AT = re.compile(r"(?<=\w) ?@ ?(?=\w)")
@@ -41,20 +43,21 @@ class Address(NamedTuple):
     has_more: bool = False
 
 
-def parse_email(text: str, effort: Effort | None = None) -> str | None:
+def parse_email(text: str, effort: Effort) -> str | None:
     """The first address of a text, in lower case; None if it holds none."""
     address = parse_address(text, effort)
     return address.email if address else None
 
 
-def parse_address(text: str, effort: Effort | None = None) -> Address | None:
+def parse_address(text: str, effort: Effort) -> Address | None:
     """The address of a field that asks for one: `Ada <a@b>`, `mailto:a@b?subject=`, two of them."""
-    simple = text.strip().lower()
+    text = text.strip()[:MAX_TEXT_CHARS]
+    simple = text.lower()
     if len(simple) <= MAX_EMAIL_CHARS and _PLAIN.fullmatch(simple) and _has_short_parts(simple):
         return Address(simple)
-    if effort and not effort.take_unusual(text):
+    if not any(sign in text for sign in _AT_SIGNS) or not effort.take_unusual(text):
         return None
-    line = clean_line(unicodedata.normalize("NFKC", text[:MAX_TEXT_CHARS])[:MAX_TEXT_CHARS])
+    line = clean_line(normalize_signs("NFKC", text)[:MAX_TEXT_CHARS])
     if "%40" in line and "@" not in line:
         line = unquote(line)
     if "@" not in line:
@@ -74,7 +77,7 @@ def parse_address(text: str, effort: Effort | None = None) -> Address | None:
     return Address(email, has_more=len(parts) > 1) if email else None
 
 
-def _check(address: str, effort: Effort | None) -> str | None:
+def _check(address: str, effort: Effort) -> str | None:
     """The address in lower case; None if its syntax is wrong."""
     address = _SCHEME.sub("", address).lower()
     is_possible = (
@@ -87,7 +90,8 @@ def _check(address: str, effort: Effort | None) -> str | None:
         return None
     if _PLAIN.fullmatch(address):
         return address
-    if effort and not effort.take(2):
+    foreign_letters = sum(letter > "\x7f" for letter in address.rpartition("@")[2])
+    if not effort.take(EMAIL_UNITS + EMAIL_LETTER_UNITS * foreign_letters):
         return None
     try:
         result = validate_email(address, check_deliverability=False, globally_deliverable=False)

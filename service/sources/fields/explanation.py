@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
 from service.sources.fields.assignment import Assignment, Choice
+from service.sources.fields.effort import Effort
 from service.sources.fields.owners import ABOUT_FORM, NAMES, PERSONAL, Owner, Ownership
 from service.sources.fields.recognition import MAX_NAMED_FIELDS, read_names, shape_of
 from service.sources.fields.text import clean_line
@@ -99,6 +100,8 @@ class _Explainer:
         self.source = source
         self.taken = taken
         self.assignment = assignment
+        # Of its own: to explain a lead must not change it.
+        self.effort = Effort()
         names = read_names(shape_of(fields), labels)
         plan = names.finish()
         self.unrelated = names.unrelated
@@ -185,7 +188,7 @@ class _Explainer:
         if target in self.taken:
             by_map = self.is_mapped(target) or target not in self.event.lead_fields
             return "the source file has another" if by_map else "the product has another"
-        parsed = parse_value(target, self.fields[index].value)
+        parsed = parse_value(target, self.fields[index].value, self.effort)
         if parsed is None:
             return "value unusable"
         choices = self.assignment.choices

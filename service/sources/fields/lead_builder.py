@@ -7,17 +7,22 @@ The order is: the source's `map`, what the product itself names, what names and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from service.sources.fields.assignment import assign, name_parts
 from service.sources.fields.attribution import (
+    MAX_URL_PARAMETERS,
     is_tracked,
     parse_page_url,
     tracking_from_url,
 )
 from service.sources.fields.countries import country_code
-from service.sources.fields.effort import Effort
+from service.sources.fields.effort import (
+    COUNTRY_UNITS,
+    PARAMETER_UNITS,
+    UNUSUAL_VALUE_UNITS,
+    Effort,
+)
 from service.sources.fields.explanation import explain_fields
 from service.sources.fields.phones import to_e164
 from service.sources.fields.recognition import make_plan
@@ -35,7 +40,7 @@ from service.sources.payload.ignored import drop_ignored, is_ignored
 from service.sources.payload.tree import Path, Tree, text_of
 from service.sources.request import FieldReading
 from service.sources.schema import Source
-from worker.contract import Lead, Utm
+from worker.contract import Lead, Money, Utm
 
 # Values that may be tried as a landing page.
 MAX_LANDING_PAGES = 20
@@ -58,7 +63,7 @@ SECRET_NAMES = frozenset(
 def build_lead(
     event: ParsedEvent,
     source: Source,
-    effort: Effort | None = None,
+    effort: Effort,
     *,
     query: str = "",
     readings: list[FieldReading] | None = None,
@@ -68,8 +73,7 @@ def build_lead(
     `query` is that of the URL that was posted to, `effort` what the request may still cost. A list
     of `readings`, if there is one, gets how each field was read.
     """
-    effort = effort or Effort()
-    builder = LeadBuilder()
+    builder = LeadBuilder(effort)
     received_fields = event.fields
     event = drop_ignored(event, source)
     hidden = frozenset((*source.honeypot, source.verification.field or ""))
@@ -120,7 +124,8 @@ class LeadBuilder:
     `rejected` are the labels of values that were unusable, by canonical field.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, effort: Effort) -> None:
+        self.effort = effort
         self.fields: dict[str, Any] = {}
         self.answers: dict[str, str | list[str]] = {}
         self.rejected: dict[str, str] = {}
@@ -128,11 +133,11 @@ class LeadBuilder:
     def put(self, target: str, value: Tree, label: str = "") -> bool:
         """Offers a value for a canonical field; returns whether the field now has this value."""
         if target == "name" and isinstance(value, dict):
-            parts = dict(name_parts(value))
+            parts = dict(name_parts(value, self.effort))
             for name, text in parts.items():
                 self.fields.setdefault(name, text)
             return bool(parts)
-        parsed = parse_value(target, value)
+        parsed = parse_value(target, value, self.effort)
         if parsed is None:
             if text_of(value):
                 self.rejected.setdefault(target, label)
@@ -169,9 +174,8 @@ def _is_hidden(field: PayloadField, hidden: frozenset[str]) -> bool:
     return label in hidden or _is_secret(label)
 
 
-@lru_cache(maxsize=4_096)
 def _is_secret(name: str) -> bool:
-    return name[:MAX_SECRET_CHARS].lower() in SECRET_NAMES
+    return len(name) <= MAX_SECRET_CHARS and name.lower() in SECRET_NAMES
 
 
 def _source_labels(source: Source) -> dict[str, str]:
@@ -262,9 +266,14 @@ def _add_attribution(
             if landing_pages <= MAX_LANDING_PAGES:
                 addresses.append(parse_page_url(value))
     for address in (*addresses, builder.fields.get("referrer")):
-        if address and "=" in address:
+        if address and _may_read_parameters(address, builder.effort):
             for target, text in tracking_from_url(address):
                 builder.fields.setdefault(target, text)
+
+
+def _may_read_parameters(address: str, effort: Effort) -> bool:
+    parameters = min(address.count("="), MAX_URL_PARAMETERS)
+    return parameters > 0 and effort.take(PARAMETER_UNITS * parameters)
 
 
 def _finish_lead(builder: LeadBuilder, event: ParsedEvent, source: Source, effort: Effort) -> Lead:
@@ -285,11 +294,24 @@ def _finish_lead(builder: LeadBuilder, event: ParsedEvent, source: Source, effor
             click_ids[name[10:]] = value
     amount, currency = fields.get("value.amount"), fields.get("value.currency")
     if amount is not None or currency is not None:
-        named = fields.get("country") if isinstance(amount, str) and effort.take() else None
-        country = country_code(named) if named else source.default_country
-        plain["value"] = read_money(amount, currency, country)
+        plain["value"] = _read_value(amount, currency, fields.get("country"), source, effort)
     plain["is_test"] = bool(fields.get("is_test")) or event.is_test
     return Lead(**plain, utm=Utm(**utm), click_ids=click_ids, answers=builder.answers)
+
+
+def _read_value(
+    amount: float | str | None,
+    currency: str | None,
+    country: str | None,
+    source: Source,
+    effort: Effort,
+) -> Money:
+    """The value of a lead, with the currency that its text names in the lead's country."""
+    if not isinstance(amount, str) or not effort.take(UNUSUAL_VALUE_UNITS + COUNTRY_UNITS):
+        return Money(amount=amount, currency=currency)
+    return read_money(
+        amount, currency, country_code(country) if country else source.default_country
+    )
 
 
 def _find_region(
@@ -300,5 +322,7 @@ def _find_region(
     if dial_code and dial_code.isalpha():
         return dial_code, None
     if country or dial_code:
-        return (country_code(country) if country and effort.take() else None), dial_code
+        return (
+            country_code(country) if country and effort.take(COUNTRY_UNITS) else None
+        ), dial_code
     return source.default_country, None

@@ -7,7 +7,7 @@ import re
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
 
-from service.sources.fields.effort import Effort
+from service.sources.fields.effort import PHONE_UNITS, Effort
 from service.sources.fields.text import clean_line
 from worker.lead.phone_numbers import split_extension
 from worker.lead.typed_text import to_ascii_digits
@@ -56,7 +56,7 @@ def is_plain_number(text: str) -> bool:
     return _PLAIN.fullmatch(text) is not None and _DATE.fullmatch(text) is None
 
 
-def parse_phone(text: str) -> str | None:
+def parse_phone(text: str, effort: Effort) -> str | None:
     """The number as typed, without surrounding text; None if it has too few digits.
 
     Letters are never read as digits, and a few words beside a number are dropped, as in
@@ -66,6 +66,8 @@ def parse_phone(text: str) -> str | None:
         return None
     if is_plain_number(text):
         return str(text)  # it may be a `JsonNumber`
+    if not effort.take_unusual(text):
+        return None
     typed = _SCHEME.sub("", clean_line(text)).strip(" ='\"`’,;:")
     if typed.isascii() and typed.isdigit():
         return typed if MIN_PHONE_DIGITS <= len(typed) <= MAX_E164_DIGITS + 5 else None
@@ -108,9 +110,7 @@ def looks_like_phone(text: str) -> bool:
     return bool(is_number) and not (_DATE.search(text) or _TIMES.fullmatch(text))
 
 
-def to_e164(
-    typed: str, region: str | None, dial_code: str | None = None, effort: Effort | None = None
-) -> str:
+def to_e164(typed: str, region: str | None, dial_code: str | None, effort: Effort) -> str:
     """E.164 for `+…` and `00…`, and for any number of a known `region` (two letters).
 
     `dial_code` is a calling code from a field of its own, such as `+49`. Any other number stays as
@@ -130,7 +130,7 @@ def to_e164(
         plain = _PUNCTUATION.sub("", written)
         if _IN_FULL.fullmatch(plain) and not _TRUNK_ZERO.search(written):
             return plain
-    if effort and not effort.take():
+    if not effort.take(PHONE_UNITS):
         return typed
     return _parse_e164(_FOREIGN_PREFIX.sub("+", typed) if is_foreign else typed, typed, region)
 

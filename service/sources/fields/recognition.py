@@ -85,9 +85,7 @@ FieldName = tuple[tuple[str, ...], tuple[str, ...], str | None, str | None]
 _plans: dict[object, Plan] = {}
 
 
-def make_plan(
-    fields: Sequence[PayloadField], labels: dict[str, str], effort: Effort | None = None
-) -> Plan:
+def make_plan(fields: Sequence[PayloadField], labels: dict[str, str], effort: Effort) -> Plan:
     """The plan of an event; `labels` are the source file's own names, by their phrase.
 
     Once the request has used up its `effort` for names, none of them asks for anything.
@@ -96,10 +94,11 @@ def make_plan(
     key = (shape, tuple(labels.items())) if labels else shape
     plan = _plans.get(key)
     if plan is None:
-        if effort and not effort.take_names(len(shape)):
+        chars = sum(map(_size, shape))
+        if not effort.take_names(len(shape), chars):
             return Plan((), (), tuple(range(len(shape))), frozenset())
         plan = read_names(shape, labels).finish()
-        if sum(map(_size, shape)) <= MAX_PLAN_CHARS:
+        if chars <= MAX_PLAN_CHARS:
             while len(_plans) >= MAX_PLANS:
                 _plans.pop(next(iter(_plans)), None)
             _plans[key] = plan

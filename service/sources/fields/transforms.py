@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from service.sources.fields.effort import Effort
+from service.sources.fields.effort import SEARCHED_CHARS_PER_UNIT, STEPS_PER_UNIT, Effort
 from service.sources.fields.emails import parse_email
 from service.sources.fields.patterns import compile_pattern
 from service.sources.fields.phones import parse_phone
@@ -18,8 +18,6 @@ from service.sources.schema import MapRule
 MAX_SEARCHED_CHARS = 10_000
 # Candidates that are tried; a date may look like a phone number.
 MAX_CANDIDATES = 10
-# Steps of a pattern that count as one library call.
-STEPS_PER_CALL = 10_000
 
 _EMAIL = re.compile(r"[^\s<>()\[\]{},;:\"'=|@]{1,64}@[^\W_](?:[\w-]{0,62}\.){1,8}[^\W\d_]{2,24}")
 _PHONE = re.compile(r"(?<![\w.])(?:\+|\(\+?)?\d[\d ()./\u00a0-]{5,22}\d(?!\w)")
@@ -68,6 +66,8 @@ def is_whole(rule: MapRule, value: Tree, result: Tree) -> bool:
 def extract(kind: str, text: str, effort: Effort) -> str | None:
     """The first e-mail address, phone number or URL of a text."""
     text = text[:MAX_SEARCHED_CHARS]
+    if not effort.take(1 + len(text) // SEARCHED_CHARS_PER_UNIT):
+        return None
     if kind == "url":
         match = _URL.search(text)
         return match[0].rstrip(_AFTER_URL) if match else None
@@ -75,7 +75,7 @@ def extract(kind: str, text: str, effort: Effort) -> str | None:
     for number, match in enumerate(pattern.finditer(text)):
         if number == MAX_CANDIDATES:
             break
-        parsed = parse_email(match[0], effort) if kind == "email" else parse_phone(match[0])
+        parsed = parse_email(match[0], effort) if kind == "email" else parse_phone(match[0], effort)
         if parsed:
             return parsed
     return None
@@ -99,6 +99,6 @@ def _matches(pattern_text: str, texts: list[str], effort: Effort) -> list[str]:
     matches = (
         pattern.find(text)
         for text in texts
-        if all(effort.take() for _ in range(pattern.steps(text) // STEPS_PER_CALL))
+        if effort.take(1 + pattern.steps(text) // STEPS_PER_UNIT)
     )
     return [match for match in matches if match]

@@ -14,6 +14,7 @@ from service.sources.fields.attribution import (
     parse_tracking_value,
 )
 from service.sources.fields.declined_consent import has_negation, is_refusal
+from service.sources.fields.effort import FURTHER_VALUE_UNITS, Effort
 from service.sources.fields.emails import parse_email
 from service.sources.fields.phones import parse_phone
 from service.sources.fields.text import MAX_LINE_CHARS, clean_line, clean_text
@@ -31,6 +32,8 @@ from worker.units import int_if_whole
 MAX_LIST_ITEMS = 500
 MAX_BOOL_CHARS = 200
 MAX_NAME_CHARS, MAX_COUNTRY_CHARS = 120, 60
+# The longest word for a currency has 18 characters.
+MAX_SIGN_CHARS = 24
 _NO_NAMES = frozenset(
     {
         "true",
@@ -68,7 +71,7 @@ _AMOUNT = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?", re.ASCII)
 _DOUBTFUL_AMOUNT = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}", re.ASCII)
 # The first entry of a list to choose from: `Please select`, `-- Select country --`.
 _PLACEHOLDER = re.compile(
-    r"[\W_]*(?:(?:please|bitte|prosím|proszę|por favor|por favor,|maak een) )?"
+    r"[\W_]*+(?:(?:please|bitte|prosím|proszę|por favor|por favor,|maak een) )?"
     r"(?:select|choose|(?:aus)?wählen|wähle|choisir|choisissez|sélectionne[rz]|selecciona[r]?"
     r"|seleccione|elegir|elija|elige|selecionar?|selecione|escolh[ae]r?|seleziona(?:re)?|scegli"
     r"|selecteer|kies(?= )|välj|vælg|velg|valitse|wybierz|vyberte|zvolte|válasszon|alegeți"
@@ -78,7 +81,7 @@ _PLACEHOLDER = re.compile(
     r"|title|role|position|company|below|sie))*[\W_]*",
     re.IGNORECASE,
 )
-_WEBSITE = re.compile(r"[^\s@]+\.[^\s@]{2,}")
+_NO_BLANK_OR_AT = re.compile(r"[^\s@]+")
 _TIME_TEXT = re.compile(r"(?=[^\d]*\d)[\w\s:.,+/()-]{4,64}")
 
 
@@ -169,7 +172,8 @@ def parse_long_text(value: Tree) -> str | None:
 
 def parse_website(value: Tree) -> str | None:
     text = parse_short_text(value)
-    return text if text and _WEBSITE.fullmatch(text) else None
+    is_website = text and _NO_BLANK_OR_AT.fullmatch(text) and text.find(".", 1, -2) > 0
+    return text if is_website else None
 
 
 def parse_time_text(value: Tree) -> str | None:
@@ -186,14 +190,12 @@ def parse_amount(value: Tree) -> int | float | str | None:
     return float(text) if "." in text else int(text)
 
 
-def read_money(amount: float | str | None, currency: str | None, country: str | None) -> Money:
-    """An amount as `parse_amount` returns it, with the currency of its own field or its text.
+def read_money(amount: str, currency: str | None, country: str | None) -> Money:
+    """An amount in a text, with the currency of its own field or of the text.
 
     `country` (two letters) says whose `$` or `kr` it is. An amount that is no number, or whose dot
     the source file's currency may yet explain, stays text.
     """
-    if not isinstance(amount, str):
-        return Money(amount=amount, currency=currency)
     money = parse_money(amount, currency, country)
     named = currency or (money.currency if money else None)
     if money is None or not money.agrees or (not named and _DOUBTFUL_AMOUNT.fullmatch(amount)):
@@ -204,6 +206,8 @@ def read_money(amount: float | str | None, currency: str | None, country: str | 
 def parse_currency(value: Tree) -> str | None:
     """Three letters in upper case, or the code of a sign or word that only one currency has."""
     text = (parse_short_text(value) or "").upper()
+    if len(text) > MAX_SIGN_CHARS:
+        return None
     if not is_shared_sign(text) and (code := currency_code(text)):
         return code
     return text if len(text) == 3 and text.isalpha() and text.isascii() else None
@@ -211,6 +215,8 @@ def parse_currency(value: Tree) -> str | None:
 
 def parse_answer(value: Tree) -> str | list[str] | None:
     """Text, or a list of texts for several values; None for an empty value."""
+    if type(value) is str:
+        return clean_text(value.strip()) or None
     if isinstance(value, list):
         items = value[:MAX_LIST_ITEMS]
         return [text for item in items if (text := clean_text(text_of(item) or ""))] or None
@@ -219,53 +225,68 @@ def parse_answer(value: Tree) -> str | list[str] | None:
 
 # The parser of each canonical field.
 
+# What a value may still cost is counted by parsers that look for something in it.
+Parser = Callable[[Tree, Effort], object]
 
-def _from_text(parse: Callable[[str], str | None]) -> Callable[[Tree], str | None]:
-    def parse_text(value: Tree) -> str | None:
+
+def _uncounted(parse: Callable[[Tree], object]) -> Parser:
+    return lambda value, _: parse(value)
+
+
+def _from_text(parse: Callable[[str], str | None]) -> Parser:
+    def parse_text(value: Tree, _: Effort) -> str | None:
         text = value if type(value) is str else text_of(value) or ""
         return None if value is None else parse(text)
 
     return parse_text
 
 
+def _searching(parse: Callable[[str, Effort], str | None]) -> Parser:
+    return lambda value, effort: None if value is None else parse(text_of(value) or "", effort)
+
+
 # For utm_* and click ids.
 _TRACKING_PARSER = _from_text(parse_tracking_value)
-KIND_PARSERS: dict[FieldKind, Callable[[Tree], object]] = {
-    FieldKind.NAME: parse_person_name,
-    FieldKind.EMAIL: _from_text(parse_email),
-    FieldKind.PHONE: _from_text(parse_phone),
-    FieldKind.TEXT: parse_short_text,
-    FieldKind.LONG_TEXT: parse_long_text,
-    FieldKind.WEBSITE: parse_website,
+KIND_PARSERS: dict[FieldKind, Parser] = {
+    FieldKind.NAME: _uncounted(parse_person_name),
+    FieldKind.EMAIL: _searching(parse_email),
+    FieldKind.PHONE: _searching(parse_phone),
+    FieldKind.TEXT: _uncounted(parse_short_text),
+    FieldKind.LONG_TEXT: _uncounted(parse_long_text),
+    FieldKind.WEBSITE: _uncounted(parse_website),
     FieldKind.PAGE_URL: _from_text(parse_page_url),
-    FieldKind.BOOLEAN: parse_bool,
-    FieldKind.AMOUNT: parse_amount,
-    FieldKind.CURRENCY: parse_currency,
-    FieldKind.TIME: parse_time_text,
+    FieldKind.BOOLEAN: _uncounted(parse_bool),
+    FieldKind.AMOUNT: _uncounted(parse_amount),
+    FieldKind.CURRENCY: _uncounted(parse_currency),
+    FieldKind.TIME: _uncounted(parse_time_text),
     FieldKind.TRACKING: _TRACKING_PARSER,
 }
-VALUE_PARSERS: dict[str, Callable[[Tree], object]] = {
+VALUE_PARSERS: dict[str, Parser] = {
     field.name: KIND_PARSERS[field.kind]
     for field in CANONICAL_FIELDS
     if field.kind is not FieldKind.TRACKING
 } | {
-    "value": parse_amount,
-    "company": parse_company,
-    "job_title": parse_job_title,
-    "country": parse_country,
+    "value": _uncounted(parse_amount),
+    "company": _uncounted(parse_company),
+    "job_title": _uncounted(parse_job_title),
+    "country": _uncounted(parse_country),
 }
 
 
-def parse_value(field: str, value: Tree) -> object:
+def parse_value(field: str, value: Tree, effort: Effort) -> object:
     """The value of a canonical field, or None if it is not one; of a list, the first that is.
 
     A file is only ever an answer.
     """
     if isinstance(value, str):
-        return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
+        return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value, effort)
     if isinstance(value, Upload):
         return None
     if isinstance(value, list) and field not in ("consent", "message"):
-        parsed = (parse_value(field, item) for item in value[:MAX_LIST_ITEMS])
-        return next((one for one in parsed if one is not None), None)
-    return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value)
+        for number, item in enumerate(value[:MAX_LIST_ITEMS]):
+            if number and not effort.take(FURTHER_VALUE_UNITS):
+                return None
+            if (parsed := parse_value(field, item, effort)) is not None:
+                return parsed
+        return None
+    return VALUE_PARSERS.get(field, _TRACKING_PARSER)(value, effort)

@@ -26,6 +26,8 @@ _TOKEN_NAMES = (
 # A whole word of it, and the two words of Akismet's fields.
 _TOKEN_WORDS = frozenset({"nonce", "token"})
 _AKISMET_WORDS = ("js", "bib", "bfs", "hp")
+# A name without any of these is none of those above.
+_TOKEN_PART = re.compile("captcha|turnstile|challenge|csrf|xsrf|nonce|spam|honeypot|build|token|ak")
 _TIME_NAMES = frozenset(
     {
         "ts", "t", "time", "timestamp", "datetime", "date", "epoch", "unixtime", "now", "created",
@@ -73,17 +75,29 @@ _HEX = re.compile(
 
 def is_volatile(label: str, value: str | list[str]) -> bool:
     """Whether an answer belongs to the post, such as its time or a token, not to the content."""
-    words = _WORDS.findall(_CAMEL.sub(" ", label[:MAX_NAME_CHARS]).lower())
-    if _is_token(words):
+    name = label[:MAX_NAME_CHARS].lower()
+    if _TOKEN_PART.search(name) and _is_token(_split_name(label)):
         return True
     if not isinstance(value, str):
         return False
-    is_hidden = label.startswith("_") or not _HIDDEN_NAMES.isdisjoint(words)
+    # The value first: hardly any looks like one of these, and a name takes longer to split.
     if _UNIX_TIME.fullmatch(value) or _ISO_TIME.fullmatch(value) or _WRITTEN_TIME.fullmatch(value):
-        return is_hidden or not _TIME_NAMES.isdisjoint(words)
-    if _ELAPSED_NAMES.search(" ".join(words)) and _ELAPSED.fullmatch(value):
+        words = _split_name(label)
+        return _is_hidden(label, words) or not _TIME_NAMES.isdisjoint(words)
+    if _ELAPSED.fullmatch(value) and _ELAPSED_NAMES.search(" ".join(_split_name(label))):
         return True
-    return (is_hidden or "id" in words) and bool(_RANDOM.fullmatch(value))
+    if not _RANDOM.fullmatch(value):
+        return False
+    words = _split_name(label)
+    return "id" in words or _is_hidden(label, words)
+
+
+def _split_name(label: str) -> list[str]:
+    return _WORDS.findall(_CAMEL.sub(" ", label[:MAX_NAME_CHARS]).lower())
+
+
+def _is_hidden(label: str, words: list[str]) -> bool:
+    return label.startswith("_") or not _HIDDEN_NAMES.isdisjoint(words)
 
 
 def _is_token(words: list[str]) -> bool:

@@ -6,12 +6,14 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from worker.lead.typed_text import normalize_signs
+
 # Characters of a label that are read; what is longer is a sentence, known by how it begins.
 MAX_LABEL_CHARS = 200
 # Parts of a label, and words of it.
 MAX_LABEL_PARTS = 12
 MAX_LABEL_WORDS = 50
-# Some characters stand for eighteen others (U+FDFA): the rest of what they become is cut off.
+# Some characters stand for seven others: the rest of what they become is cut off.
 MAX_WORD_CHARS = 2 * MAX_LABEL_CHARS
 
 _LETTERS = str.maketrans(
@@ -47,7 +49,7 @@ def split_words(label: str) -> tuple[str, ...]:
         text = _ELISION.sub(r"\1 ", text.replace("’", "'"))
     if text.isascii():
         return tuple(_ASCII_WORD.findall(_CAMEL.sub(" ", text).lower())[:MAX_LABEL_WORDS])
-    text = unicodedata.normalize("NFKD", text.translate(_LETTERS)[:MAX_LABEL_CHARS])
+    text = normalize_signs("NFKD", text.translate(_LETTERS)[:MAX_LABEL_CHARS])
     text = text[:MAX_WORD_CHARS]
     if any(map(unicodedata.combining, text)):
         text = "".join(one for one in text if not unicodedata.combining(one))

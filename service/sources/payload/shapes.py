@@ -21,6 +21,7 @@ from itertools import filterfalse
 
 from service.sources.payload.json import parse_json
 from service.sources.payload.tree import Path, Tree, UnreadableBody, add_value, text_of
+from worker.lead.typed_text import normalize_signs
 
 # Keys of a question's name and of its value, as `plain_letters` writes them, the best first.
 NAME_KEYS = (
@@ -57,6 +58,8 @@ _BESIDE_CHOICE = frozenset(
 _COLUMNS = ("fields", "columns", "headers", "names", "labels", "questions", "keys", "header")
 _CELLS = ("values", "row", "cells", "answers", "data", "responses", "record")
 MAX_DEPTH = 6
+# Characters of a key that are compared with those above.
+MAX_KEY_CHARS = 100
 MAX_LISTS = 20
 MAX_LINES = 20
 _NO_LETTER = re.compile(r"[\W\d_]+")
@@ -338,12 +341,13 @@ def _are_ids(tree: dict[str, Tree]) -> bool:
 
 def plain_letters(key: str) -> str:
     """A key's letters in lower case, without accents, digits and punctuation."""
+    key = key[:MAX_KEY_CHARS]
     if key.isascii():
         return _NO_LETTER.sub("", key.lower())
-    return _NO_LETTER.sub("", _decompose(key[:100].casefold()))
+    return _NO_LETTER.sub("", _decompose(key.casefold()))
 
 
 def _decompose(text: str) -> str:
     """The text without accents; the syllables of Hangul stay whole."""
-    letters = unicodedata.normalize("NFKD", text)
+    letters = normalize_signs("NFKD", text)
     return unicodedata.normalize("NFC", "".join(filterfalse(unicodedata.combining, letters)))

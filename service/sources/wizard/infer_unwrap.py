@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec import Struct, convert, field, structs
 
+from service.sources.fields.effort import Effort
 from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.values import parse_value
 from service.sources.languages.vocabulary import asks_for, vocabulary
@@ -304,7 +305,7 @@ def _pair_word(path: str) -> str | None:
 
 def _is_contact(path: str, value: Tree) -> bool:
     match = match_path(tuple(path.split(".")))
-    is_valid = bool(match in CONTACT_FIELDS and parse_value(match, value))
+    is_valid = bool(match in CONTACT_FIELDS and parse_value(match, value, Effort()))
     return is_valid and _pair_word(path) is None
 
 
@@ -330,7 +331,7 @@ def _find_root(
         if not inner & CONTACT_FIELDS or not all(map(_can_lead_to_root, path)):
             continue
         leaves = (value for _, value in walk_leaves(container))
-        if emails and emails.isdisjoint(parse_value("email", value) for value in leaves):
+        if emails and emails.isdisjoint(parse_value("email", value, Effort()) for value in leaves):
             # It is somebody else's.
             continue
         candidate = ".".join(path)
@@ -356,7 +357,7 @@ def _find_identity(tree: Tree) -> set[str]:
     return {
         IDENTITY_FIELDS[match]
         for match, value in matches
-        if match in IDENTITY_FIELDS and parse_value(match, value)
+        if match in IDENTITY_FIELDS and parse_value(match, value, Effort())
     }
 
 

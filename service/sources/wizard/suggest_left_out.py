@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
+from service.sources.fields.effort import Effort
 from service.sources.fields.owners import PERSONAL
 from service.sources.fields.recognition import match_label, match_path
 from service.sources.fields.values import parse_value
@@ -86,7 +87,7 @@ def _objects(event: ParsedEvent) -> dict[str, list[PayloadField]]:
 def _target(field: PayloadField) -> str | None:
     """What its own name asks for, whoever's object it stands in."""
     match = match_label(written_path(field.path[-1:]).rpartition(".")[2])
-    return match if match and parse_value(match, field.value) is not None else None
+    return match if match and parse_value(match, field.value, Effort()) is not None else None
 
 
 def _is_person(fields: list[PayloadField]) -> bool:
@@ -100,7 +101,9 @@ def _is_known(fields: list[PayloadField]) -> bool:
 
 
 def _has_email_of(fields: list[PayloadField], lead: Lead | None) -> bool:
-    emails = (parse_value("email", one.value) for one in fields if _target(one) == "email")
+    emails = (
+        parse_value("email", one.value, Effort()) for one in fields if _target(one) == "email"
+    )
     return lead is not None and lead.email is not None and lead.email in emails
 
 

@@ -176,7 +176,7 @@ def _suggest_by_value(
     """Values that can be only one thing, unless the label says that they are somebody else's."""
     texts = [field for field in unmapped if isinstance(field.value, str)]
     nameless = [field for field in texts if _says_nothing(field)]
-    addresses = [field for field in texts if parse_email(field.value)]
+    addresses = [field for field in texts if parse_email(field.value, Effort())]
     if len(addresses) == 1:
         yield from _suggest(event, addresses[0], "email", "the only e-mail address")
     elif not addresses:
@@ -185,7 +185,9 @@ def _suggest_by_value(
         yield from _suggest_alone(event, field)
     yield from _suggest_numbered_names(event, unmapped)
     numbers = [
-        field for field in nameless if _PHONE.fullmatch(field.value) and parse_phone(field.value)
+        field
+        for field in nameless
+        if _PHONE.fullmatch(field.value) and parse_phone(field.value, Effort())
     ]
     if len(numbers) == 1:
         yield from _suggest(event, numbers[0], "phone", "guessed: it looks like a phone number")
@@ -235,7 +237,7 @@ def _suggest_stripped(event: ParsedEvent, lead: Lead) -> Iterator[MapSuggestion]
     for field in event.fields:
         match = _MARKED.fullmatch(field.value) if isinstance(field.value, str) else None
         target = match_path(field.name_path) if match and field.path else None
-        if match is None or target is None or parse_value(target, match[2]) is None:
+        if match is None or target is None or parse_value(target, match[2], Effort()) is None:
             continue
         taken = _value_of(lead, target)
         if taken == field.value or (taken is None and target in ("email", "phone")):

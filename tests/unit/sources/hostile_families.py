@@ -78,6 +78,21 @@ def _batches() -> Iterator[tuple[str, bytes]]:
         "lines": lambda e, f: (f"q{f}", f"first = Zoë {e}\nlast = {f}\nfield_type = name"),
         "titles": lambda e, f: (f"Titel {f}", f"Dr. {e}"),
         "amounts": lambda e, f: (f"deal value {f}", f"{e}.{f}"),
+        "ranges": lambda e, f: (f"deal value {f}", f"{e}-{f} 000"),
+        "currencies of many letters": lambda e, f: (f"currency {f}", f"{e}{f}" + "é" * 60),
+        "currencies of sentences": lambda e, f: (f"currency {f}", f"{e}{f}" + "\ufdfa" * 80),
+        "sums of sentences": lambda e, f: (f"deal value {f}", f"{e}{f}" + "\ufdfa" * 20),
+        "numbers of sentences": lambda e, f: (f"phone {f}", f"{e}{f}" + "\ufdfa1" * 50),
+        "addresses of long domains": lambda e, f: (
+            f"email {f}", f"{e}{f}@" + ".".join(["ö" * 16] * 5) + ".example"),
+        "lists of addresses": lambda e, f: (
+            f"email {f}", [FOREIGN.format(f"{e}x{f}x{at}") for at in range(3)]),
+        "lists of almost addresses": lambda e, f: (f"email {f}", [f"ä{e}@{f}"] * 3),
+        "lists of almost numbers": lambda e, f: (f"phone {f}", [f"{e}x1#{f} " * 8] * 3),
+        "lists of lines": lambda e, f: (f"company {f}", ["_" * 60 + f"{e}{f}"] * 3),
+        "places to fill in": lambda e, f: (f"website {f}", f"{e}." + "a." * 40 + f"@{f}"),
+        "campaigns": lambda e, f: (f"page {f}", "?utm_a=&" + "".join(f"{e}{f}{at}=a&" for at in range(9))),
+        "tokens": lambda e, f: (f"session id {f}", f"{e}a0{f}" * 8),
     }  # fmt: skip
     for name, field in fields.items():
         yield (
@@ -364,6 +379,24 @@ def _values() -> Iterator[tuple[str, bytes]]:
     yield (
         "lists",
         _fill(lambda filled: {f"email {n}": ["a@", "ä@b"] * 3 for n in range(filled)}, 400),
+    )
+    yield (
+        "long lists of numbers",
+        _fill(
+            lambda filled: {
+                f"phone {at}": [f"{n}x1#" * 60 for n in range(filled)] for at in range(40)
+            },
+            490,
+        ),
+    )
+    yield (
+        "names in objects",
+        _fill(
+            lambda filled: {
+                f"name {n}": {f"first{at}": "a" for at in range(10)} for n in range(filled)
+            },
+            400,
+        ),
     )
 
 

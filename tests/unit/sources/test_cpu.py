@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import count
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.intake.submissions import build_submissions
 from service.sources.adapters.registry import ADAPTERS
 from service.sources.fields.recognition import forget_plans
 from service.sources.languages.words import split_words
@@ -82,9 +84,12 @@ def measure_cpu_seconds(what: Callable[[], object]) -> float:
 
 
 def process_and_redact(config: Source, request: InboundRequest) -> NormalizationResult:
-    """As the intake processes and stores it."""
+    """As the intake processes a request and prepares it to be stored."""
     result = process_request(config, request, NOW)
-    redact_request(config, request)
+    raw = redact_request(config, request)
+    if result.outcome not in (Outcome.REFUSED, Outcome.UNREADABLE, Outcome.HANDSHAKE):
+        ids = map(str, count())
+        build_submissions(config, request, result, raw, key=None, now=NOW, new_id=lambda: next(ids))
     return result
 
 

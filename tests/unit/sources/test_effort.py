@@ -27,7 +27,7 @@ def test_events_of_one_shape_are_read_alike() -> None:
 
 def test_names_beyond_the_share_are_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of events that all have other names the later ones keep a lone address, and answers."""
-    monkeypatch.setattr(effort, "MAX_NEW_NAMES", 6)
+    monkeypatch.setattr(effort, "MAX_NAME_UNITS", 2 * (3 * 25 + 2 * 12) - 1)
     forget_plans()
     leads = leads_of(
         [{f"x{at}": "y", "E-Mail": f"a{at}@b.example", "Name": "Ada"} for at in range(4)]
@@ -40,7 +40,7 @@ def test_names_beyond_the_share_are_answers(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_one_large_event_is_always_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first event of a request is read by its names, however many it has."""
-    monkeypatch.setattr(effort, "MAX_NEW_NAMES", 2)
+    monkeypatch.setattr(effort, "MAX_NAME_UNITS", 1)
     forget_plans()
     fields = {f"x{at}": "y" for at in range(100)}
     [lead] = leads_of([{**fields, "E-Mail": "a@b.example", "Name": "Ada"}])
@@ -50,7 +50,7 @@ def test_one_large_event_is_always_read(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_unusual_values_beyond_the_share_are_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain addresses and numbers are read whatever else came; unusual ones only for a while."""
-    monkeypatch.setattr(effort, "MAX_UNUSUAL_VALUES", 2)
+    monkeypatch.setattr(effort, "MAX_VALUE_UNITS", 130)
     unusual = {"email": "Ada <a@b.example>", "phone": "+49 (0)170 1234567"}
     plain = {"email": "a@b.example", "phone": "+491701234567"}
     leads = leads_of([unusual, unusual, plain])
@@ -61,7 +61,7 @@ def test_unusual_values_beyond_the_share_are_answers(monkeypatch: pytest.MonkeyP
 
 def test_further_values_beyond_the_share_are_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that a field of the lead has already is no answer, unless nobody compared it."""
-    monkeypatch.setattr(effort, "MAX_FURTHER_VALUES", 1)
+    monkeypatch.setattr(effort, "MAX_VALUE_UNITS", effort.FURTHER_VALUE_UNITS)
     fields = {"email": "a@b.example", "e-mail": "a@b.example", "E Mail": "A@b.example"}
     [lead] = leads_of([fields])
     assert lead.email == "a@b.example"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from service.sources.fields import emails
-from service.sources.fields.effort import Effort
+from service.sources.fields.effort import EMAIL_UNITS, Effort
 from service.sources.fields.emails import Address, parse_address, parse_email
 from tests.unit.sources.factories import form, lead_of
 
@@ -38,7 +38,7 @@ OTHERS = (
 @pytest.mark.parametrize("text", WRITTEN)
 def test_one_address(text: str) -> None:
     """However an address is written, it is read in lower case without what surrounds it."""
-    address = parse_address(text)
+    address = parse_address(text, Effort())
     assert address is not None
     assert address.email == "ada@b.example"
     assert not address.has_more
@@ -47,7 +47,7 @@ def test_one_address(text: str) -> None:
 @pytest.mark.parametrize("text", SEVERAL)
 def test_several_addresses(text: str) -> None:
     """The first address of several is taken, and the text is more than that address."""
-    assert parse_address(text) == Address("ada@b.example", has_more=True)
+    assert parse_address(text, Effort()) == Address("ada@b.example", has_more=True)
     lead = lead_of(form(email=text))
     assert lead.email == "ada@b.example"
     assert list(lead.answers) == ["email"]
@@ -56,7 +56,7 @@ def test_several_addresses(text: str) -> None:
 @pytest.mark.parametrize("text", OTHERS)
 def test_no_address(text: str) -> None:
     """What nobody could be written to at, and a sentence, is no address and stays an answer."""
-    assert parse_email(text) is None
+    assert parse_email(text, Effort()) is None
     lead = lead_of(form(email=text, name="Ada"))
     assert lead.email is None
     assert lead.answers == ({"email": text.strip()} if text.strip("\u0000") else {})
@@ -75,26 +75,36 @@ def test_no_address(text: str) -> None:
 )
 def test_international_addresses(text: str, email: str) -> None:
     """Letters of any script, apostrophes and tags belong to addresses."""
-    assert parse_email(text.upper().replace("SS", "ß") if text.isascii() else text) == email
+    typed = text.upper().replace("SS", "ß") if text.isascii() else text
+    assert parse_email(typed, Effort()) == email
 
 
 def test_plain_addresses_need_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address that is plain costs no call of the library, nor of the request's share."""
+    """An address that is plain costs nothing, and one that is ASCII no call of the library."""
 
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("the library was asked")
 
     monkeypatch.setattr(emails, "validate_email", fail)
-    effort = Effort(0)
+    assert parse_email(" Ada@B.example ", Effort(0)) == "ada@b.example"
     for text in (*WRITTEN, *SEVERAL):
-        assert parse_email(text, effort) == "ada@b.example"
+        assert parse_email(text, Effort()) == "ada@b.example"
 
 
 def test_foreign_addresses_share_what_a_request_may_cost() -> None:
-    """Beyond a request's share of library calls a foreign address stays an answer."""
-    effort = Effort(4)
+    """Beyond a request's share of the library a foreign address stays an answer."""
+    effort = Effort(2 * EMAIL_UNITS + 100)
     texts = ("zoë@b.example", "zoé@b.example", "zoè@b.example")
     assert [parse_email(text, effort) is not None for text in texts] == [True, True, False]
+
+
+def test_letters_of_a_foreign_domain_count() -> None:
+    """The library looks up each letter, so long domains leave less for others."""
+    effort = Effort(10 * EMAIL_UNITS)
+    long_domain = ".".join(["ö" * 16] * 5)
+    assert parse_email(f"a@{long_domain}.example", effort)
+    assert parse_email(f"b@{long_domain}.example", effort) is None
+    assert parse_email("zoë@b.example", effort)
 
 
 def test_the_name_beside_an_address() -> None:

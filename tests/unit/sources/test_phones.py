@@ -6,7 +6,7 @@ import msgspec
 import phonenumbers
 import pytest
 
-from service.sources.fields.effort import Effort
+from service.sources.fields.effort import PHONE_UNITS, Effort
 from service.sources.fields.phones import (
     looks_like_phone,
     parse_dial_code,
@@ -63,21 +63,21 @@ OTHERS = (
 @pytest.mark.parametrize(("typed", "unchanged", "number"), WRITTEN)
 def test_one_number(typed: str, unchanged: str, number: str) -> None:
     """A number is kept as typed, without what surrounds it, and is E.164 where it can be."""
-    assert parse_phone(typed) == unchanged
-    assert to_e164(unchanged, "DE") == number
+    assert parse_phone(typed, Effort()) == unchanged
+    assert to_e164(unchanged, "DE", None, Effort()) == number
     assert lead_of(form(phone=typed), 'default_country = "DE"').phone == number
 
 
 @pytest.mark.parametrize("typed", SEVERAL)
 def test_several_numbers(typed: str) -> None:
     """Of two numbers in one field the first is taken, never a mixture."""
-    assert parse_phone(typed) == "0170 1234567"
+    assert parse_phone(typed, Effort()) == "0170 1234567"
 
 
 @pytest.mark.parametrize("typed", OTHERS)
 def test_no_number(typed: str) -> None:
     """Letters are never digits; what has lost digits, a date and a sentence are no numbers."""
-    assert parse_phone(typed) is None
+    assert parse_phone(typed, Effort()) is None
     lead = lead_of(form(phone=typed, name="Ada"), 'default_country = "DE"')
     assert lead.phone is None
     assert lead.answers == ({"phone": typed} if typed else {})
@@ -123,8 +123,8 @@ def test_full_numbers_need_no_library(typed: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_national_numbers_share_what_a_request_may_cost() -> None:
-    """Beyond a request's share of library calls a national number stays as typed."""
-    effort = Effort(1)
+    """Beyond a request's share of the library a national number stays as typed."""
+    effort = Effort(PHONE_UNITS)
     assert to_e164("0170 1234567", "DE", None, effort) == "+491701234567"
     assert to_e164("0170 1234568", "DE", None, effort) == "0170 1234568"
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.sources.fields import recognition
+from service.sources.fields.effort import Effort
 from service.sources.fields.recognition import Plan, forget_plans, make_plan, match_path
 from service.sources.languages.words import split_languages, split_words, to_phrase
 from service.sources.payload.event import PayloadField
@@ -131,7 +132,9 @@ LOOKALIKES = (
 
 def plan_of(*labels: str) -> Plan:
     return make_plan(
-        [PayloadField(path=(label,), name_path=(label,), value="x") for label in labels], {}
+        [PayloadField(path=(label,), name_path=(label,), value="x") for label in labels],
+        {},
+        Effort(),
     )
 
 
@@ -350,7 +353,7 @@ def test_own_names() -> None:
         for path in (("Ihr Rufname",), ("kunde", "titel"), ("name",))
     ]
     labels = {to_phrase("Ihr Rufname"): "name", "titel": "job_title"}
-    [first, second, *_] = make_plan(fields, labels).candidates
+    [first, second, *_] = make_plan(fields, labels, Effort()).candidates
     assert [(first.index, first.target), (second.index, second.target)] == [
         (0, "name"),
         (1, "job_title"),
@@ -386,18 +389,20 @@ def test_one_shape_is_read_once() -> None:
 def test_the_sources_own_names_are_part_of_the_shape() -> None:
     """Two sources with different labels never share what they remember of a form."""
     fields = [PayloadField(path=("a",), name_path=("a",), value="x")]
-    plain, own_labels = make_plan(fields, {}), make_plan(fields, {"a": "email"})
+    plain, own_labels = make_plan(fields, {}, Effort()), make_plan(fields, {"a": "email"}, Effort())
     assert not plain.candidates
     assert [one.target for one in own_labels.candidates] == ["email"]
-    assert make_plan(fields, {}) is plain
-    assert make_plan(fields, {"a": "email"}) is own_labels
+    assert make_plan(fields, {}, Effort()) is plain
+    assert make_plan(fields, {"a": "email"}, Effort()) is own_labels
 
 
 def test_what_a_product_says_is_part_of_the_shape() -> None:
     """Equal names whose questions differ in type, in aliases or in the product's word differ."""
     kinds = (None, "email")
     plans = [
-        make_plan([PayloadField(path=("q",), name_path=("q7",), value="x", kind=kind)], {})
+        make_plan(
+            [PayloadField(path=("q",), name_path=("q7",), value="x", kind=kind)], {}, Effort()
+        )
         for kind in kinds
     ]
     assert [[one.target for one in plan.candidates] for plan in plans] == [[], ["email"]]
