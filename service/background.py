@@ -38,7 +38,8 @@ async def watch_promise(context: ServiceContext) -> None:
     """
     was_closed = True
     while True:
-        context.acceptor.holds_spool = context.promise.refusal is not None
+        if context.acceptor.drain:
+            context.acceptor.drain.is_held = context.promise.refusal is not None
         await asyncio.sleep(PROMISE_SECONDS)
         try:
             is_closed = context.acceptor.breaker.closed

@@ -63,10 +63,10 @@ class Health:
                 "redis": await writable(self.context.aredis),
                 "spool": await self._spool_usable(),
             }
-            await self.context.acceptor.look_at_storage()
+            await self.context.acceptor.writer.look_at_storage()
             promise = self.context.promise
             degraded = [*(name for name, works in parts.items() if not works), *promise.names]
-            if self.context.acceptor.storage.is_low:
+            if self.context.acceptor.writer.storage.is_low:
                 degraded.append("storage")
             is_ready = any(parts.values()) and promise.refusal is None
             self._readiness = Readiness(is_ready, degraded)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -10,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,6 +19,7 @@ import pytest
 import redis as redis_py
 
 from service.local.redis import EmbeddedRedis
+from tests.serve_process import ROOT, RUN, ServeProcess
 from worker.contract import State
 from worker.store import keys
 
@@ -32,11 +31,6 @@ max_body = "4KiB"
 [sources.partner]
 adapter = "json"
 """
-RUN = (
-    "import os; from service.server import serve; from worker.settings.table import Settings;"
-    " serve(Settings.for_service(os.environ))"
-)
-ROOT = Path(__file__).resolve().parents[2]
 BODY = b'{"email": "ada@acme.example"}'
 HEAD = b"Host: a.example\r\nContent-Type: application/json\r\n"
 PATIENCE = 60.0
@@ -54,86 +48,23 @@ def eventually(check: Callable[[], Any], what: str, seconds: float = PATIENCE) -
     pytest.fail(f"after {seconds:g} s still not: {what}")
 
 
-class Server:
-    """A `serve` process, its port and its log; `settings` are environment variables."""
-
-    def __init__(
-        self, folder: Path, redis_url: str, sources: str = CONFIG, **settings: str
-    ) -> None:
-        config = folder / "leadline.toml"
-        config.write_text(sources)
-        env = os.environ | {
-            "REDIS_URL": redis_url,
-            "LEADLINE_PORT": "0",
-            "LEADLINE_CONFIG": str(config),
-            "LEADLINE_DATA_DIR": str(folder),
-            "LEADLINE_LOG_FORMAT": "json",
-            "LEADLINE_CONNECTIONS_PER_ADDRESS": "400",
-            **settings,
-        }
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN],
-            env=env,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        threading.Thread(target=self._collect, daemon=True).start()
-        first = eventually(lambda: self.lines and self.lines[0], "a line that names the port")
-        self.port = int(json.loads(first)["url"].rpartition(":")[2])
-        eventually(
-            lambda: (
-                b" 200 "
-                in self.talk(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            ),
-            "ready",
-        )
-
-    def _collect(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
-
-    def talk(self, data: bytes) -> bytes:
-        """Sends, and reads until the server closes the connection."""
-        answer = b""
-        with contextlib.suppress(OSError), self.connect() as conversation:
-            conversation.sendall(data)
-            while part := conversation.recv(65_536):
-                answer += part
-        return answer
-
-    def submissions(self) -> list[dict[str, Any]]:
-        return [line for line in map(json.loads, list(self.lines)) if line["event"] == "submission"]
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+def _serve(folder: Path, redis_url: str) -> ServeProcess:
+    return ServeProcess(folder, redis_url, CONFIG, LEADLINE_CONNECTIONS_PER_ADDRESS="400")
 
 
 @pytest.fixture(scope="module")
 def server(
     redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    running = Server(tmp_path_factory.mktemp("wire"), redis_server.url)
+) -> Iterator[ServeProcess]:
+    running = _serve(tmp_path_factory.mktemp("wire"), redis_server.url)
     yield running
     running.stop()
 
 
 @pytest.fixture
-def own_server(redis_url: str, tmp_path: Path) -> Iterator[Server]:
+def own_server(redis_url: str, tmp_path: Path) -> Iterator[ServeProcess]:
     """One that a test may kill."""
-    running = Server(tmp_path, redis_url)
+    running = _serve(tmp_path, redis_url)
     yield running
     running.stop()
 
@@ -234,13 +165,15 @@ CHUNKS = (b"400\r\n" + b"a" * 1024 + b"\r\n") * 50
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400], id="TLS"),
     ],
 )
-def test_lies_about_lengths_and_rubbish(server: Server, data: bytes, expected: list[int]) -> None:
+def test_lies_about_lengths_and_rubbish(
+    server: ServeProcess, data: bytes, expected: list[int]
+) -> None:
     """Every request gets the right response or a closed connection; nothing is smuggled."""
     received = statuses(server.talk(data))
     assert received == expected
 
 
-def test_random_bytes_never_make_a_5xx(server: Server) -> None:
+def test_random_bytes_never_make_a_5xx(server: ServeProcess) -> None:
     """Two hundred heads and bodies of rubbish are all refused, and the server lives."""
     dice = random.Random(20_261)
     for _ in range(200):
@@ -258,7 +191,9 @@ def test_random_bytes_never_make_a_5xx(server: Server) -> None:
     assert statuses(server.talk(post(CLOSE))) == [202]
 
 
-def test_who_hangs_up_in_the_middle_leaves_nothing(server: Server, redis: redis_py.Redis) -> None:
+def test_who_hangs_up_in_the_middle_leaves_nothing(
+    server: ServeProcess, redis: redis_py.Redis
+) -> None:
     """Half a body and gone: one log line, no row, no error."""
     before = len(server.submissions())
     with server.connect() as conversation:
@@ -269,7 +204,9 @@ def test_who_hangs_up_in_the_middle_leaves_nothing(server: Server, redis: redis_
     assert stored(redis) == 0
 
 
-def test_who_hangs_up_after_the_body_does_no_harm(server: Server, redis: redis_py.Redis) -> None:
+def test_who_hangs_up_after_the_body_does_no_harm(
+    server: ServeProcess, redis: redis_py.Redis
+) -> None:
     """A sender that leaves after its body: all or nothing is stored, and no error is logged.
 
     Others are served meanwhile.
@@ -284,7 +221,7 @@ def test_who_hangs_up_after_the_body_does_no_harm(server: Server, redis: redis_p
 
 
 def test_who_is_reset_after_the_body_was_taken_is_kept(
-    server: Server, redis: redis_py.Redis
+    server: ServeProcess, redis: redis_py.Redis
 ) -> None:
     """A connection that is reset once the record is there leaves the record."""
     for number in range(5):
@@ -299,7 +236,7 @@ def test_who_is_reset_after_the_body_was_taken_is_kept(
     assert [line for line in map(json.loads, list(server.lines)) if line["level"] == "error"] == []
 
 
-def test_every_line_of_the_log_is_one_inert_event(server: Server) -> None:
+def test_every_line_of_the_log_is_one_inert_event(server: ServeProcess) -> None:
     """Line breaks, escapes, separators and personal data do not get into the log."""
     evil = '\\u000a\\u000d\\u001b[31m\\u2028\\u0085{\\"event\\":\\"forged\\"}'
     before = len(server.submissions())
@@ -320,7 +257,7 @@ def test_every_line_of_the_log_is_one_inert_event(server: Server) -> None:
 
 
 def test_dawdlers_are_cut_off_and_keep_nobody_waiting(
-    server: Server, redis: redis_py.Redis
+    server: ServeProcess, redis: redis_py.Redis
 ) -> None:
     """300 connections that send nothing, half a head or half a body are cut in ten seconds.
 
@@ -348,7 +285,7 @@ def test_dawdlers_are_cut_off_and_keep_nobody_waiting(
 
 
 def test_a_request_in_hand_is_finished_before_the_stop(
-    own_server: Server, redis: redis_py.Redis
+    own_server: ServeProcess, redis: redis_py.Redis
 ) -> None:
     """After SIGTERM the second half of a body is still accepted; the process exits with 0 in time."""
     data = post(CLOSE, b"Expect: 100-continue")
@@ -364,7 +301,7 @@ def test_a_request_in_hand_is_finished_before_the_stop(
 
 
 def test_what_was_counted_is_in_redis_after_the_stop(
-    own_server: Server, redis: redis_py.Redis
+    own_server: ServeProcess, redis: redis_py.Redis
 ) -> None:
     """The last flush happens on the way out."""
     # To a source that the module's other server, which counts into the same Redis, is never asked
@@ -380,7 +317,7 @@ def test_what_was_counted_is_in_redis_after_the_stop(
     )
 
 
-def test_no_server_process_outlives_its_parent(own_server: Server) -> None:
+def test_no_server_process_outlives_its_parent(own_server: ServeProcess) -> None:
     """When the parent is killed, the port is free again within seconds."""
     own_server.process.kill()
     own_server.process.wait()

@@ -125,7 +125,9 @@ def test_a_conflict_taken_twice_while_redis_was_away_is_one_submission(
         async with accepting(aredis, redis) as acceptor:
             await acceptor.accept([first])
             for spool in (others[:1], others[1:], [third]):
-                await acceptor._store(encode_submissions(spool, acceptor._cipher), spooled=True)
+                await acceptor.writer.write(
+                    encode_submissions(spool, acceptor._cipher), spooled=True
+                )
 
     asyncio.run(drain())
     records = [Ledger(redis, Cipher(())).get(one.id) for one in (first, *others, third)]

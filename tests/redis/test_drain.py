@@ -13,7 +13,8 @@ from typing import Any
 import redis as redis_py
 
 from tests.redis.store import submission
-from worker.accept.acceptor import MAX_DRAIN_BYTES, Acceptor
+from worker.accept.acceptor import Acceptor
+from worker.accept.drain import MAX_DRAIN_BYTES
 from worker.accept.encoding import EncodedSubmission
 from worker.accept.spool import SPOOL_FOLDER, Spool
 from worker.contract import Receipt, State, Submission
@@ -33,18 +34,16 @@ class Picky(Acceptor):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.sizes: list[int] = []
+        self._write = self.writer.write
+        self.writer.write = self._write_few  # type: ignore[method-assign]
 
-    async def _store(
-        self,
-        submissions: Sequence[EncodedSubmission],
-        *,
-        spooled: bool = False,
-        server: str | None = None,
+    async def _write_few(
+        self, submissions: Sequence[EncodedSubmission], **more: Any
     ) -> list[Receipt]:
         self.sizes.append(len(submissions))
         if len(submissions) > self.max_batch:
             raise StoreUnavailable("too much at once")
-        return await super()._store(submissions, spooled=spooled, server=server)
+        return await self._write(submissions, **more)
 
 
 @asynccontextmanager

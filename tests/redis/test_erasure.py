@@ -593,7 +593,7 @@ def test_erasing_one_of_a_request_erases_its_body_for_all(
 async def hand_over(aredis: Client, redis: redis_py.Redis, items: list[Submission]) -> None:
     async with aredis() as client:
         acceptor = Acceptor(client, open_queue(redis), Cipher(()))
-        await acceptor._store(encode_submissions(items, Cipher(())), spooled=True)
+        await acceptor.writer.write(encode_submissions(items, Cipher(())), spooled=True)
 
 
 def test_an_event_that_nothing_was_read_from_is_erased_with_its_request(

@@ -16,7 +16,7 @@ import redis as redis_py
 from tests.redis.store import submission
 from tests.redis.test_accept import accept, accepting
 from tests.settable_clock import SettableClock
-from worker.accept.acceptor import BACKFILL_AFTER_SECONDS
+from worker.accept.drain import BACKFILL_AFTER_SECONDS, backfill_if_late
 from worker.accept.encoding import encode_submissions
 from worker.contract import Precedence, State, Submission
 from worker.encryption import Cipher
@@ -232,8 +232,8 @@ def test_what_lay_in_the_spool_for_long_is_backfill(
 
     async def drain() -> None:
         async with accepting(aredis, ledger.redis) as acceptor:
-            await acceptor._store(
-                encode_submissions([acceptor._as_backfill_when_late(mine)], acceptor._cipher),
+            await acceptor.writer.write(
+                encode_submissions([backfill_if_late(mine, time.time())], acceptor._cipher),
                 spooled=True,
             )
 

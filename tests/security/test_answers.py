@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.local.redis import EmbeddedRedis
-from tests.security.serve import ServeProcess, get, post, statuses
+from tests.serve_process import ServeProcess, get, post, statuses
 
 KEY = "partners-key-of-this-test"
 SOURCES = """

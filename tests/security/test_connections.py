@@ -16,7 +16,7 @@ import redis as redis_py
 
 from service.local.redis import EmbeddedRedis
 from tests.polling import eventually
-from tests.security.serve import (
+from tests.serve_process import (
     BODY,
     CLOSE,
     HOST,

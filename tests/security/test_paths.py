@@ -8,7 +8,7 @@ import pytest
 
 from service.local.redis import EmbeddedRedis
 from service.web.request_head import NOWHERE, normal_path
-from tests.security.serve import ServeProcess, post, statuses
+from tests.serve_process import ServeProcess, post, statuses
 
 TOKEN = "a-token-of-the-path-tests"
 SOURCES = """

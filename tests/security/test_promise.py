@@ -205,13 +205,13 @@ def test_spooled_submissions_stay_where_they_are_safe(
         rounds.append(None)
 
     monkeypatch.setattr(spool, "adopt", adopt)
-    monkeypatch.setattr("worker.accept.acceptor.ADOPT_SECONDS", 0.0)
+    monkeypatch.setattr("worker.accept.drain.ADOPT_SECONDS", 0.0)
     acceptor.breaker.closed = False
     assert world.post().status_code == 202
     redis.config_set("maxmemory-policy", "allkeys-lru")
     try:
         promise.look()
-        assert eventually(lambda: acceptor.holds_spool)
+        assert eventually(lambda: acceptor.drain and acceptor.drain.is_held)
         acceptor.breaker.closed = True
         before = len(rounds)
         assert eventually(lambda: len(rounds) > before + 1)

@@ -22,10 +22,10 @@ import pytest
 
 from service.local.redis import EmbeddedRedis
 from tests.certificates import write_certificate
-from tests.flow.test_intake_wire import Server
 from tests.polling import eventually
 from tests.redis.test_connection import free_port
 from tests.security.stand_in import PATIENCE, StandIn, reply
+from tests.serve_process import ServeProcess
 from tests.tools.proxies import find_proxy
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxy"
@@ -227,8 +227,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 @pytest.fixture(scope="module")
 def server(
     redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    running = Server(
+) -> Iterator[ServeProcess]:
+    running = ServeProcess(
         tmp_path_factory.mktemp("behind"),
         redis_server.url,
         SOURCES,
@@ -241,7 +241,7 @@ def server(
 
 
 @pytest.fixture(scope="module", params=["nginx", "caddy"])
-def proxy(request: pytest.FixtureRequest, start: Start, server: Server) -> Proxy:
+def proxy(request: pytest.FixtureRequest, start: Start, server: ServeProcess) -> Proxy:
     return start(request.param, server.port)
 
 
@@ -400,7 +400,7 @@ def test_two_lengths_and_both_framings_are_refused(proxy: Proxy) -> None:
         assert proxy.status(f"{head}{framing}\r\n0\r\n\r\n{smuggled}".encode()) in (0, 400, 501)
 
 
-def test_connections_of_one_address_are_bounded(start: Start, server: Server) -> None:
+def test_connections_of_one_address_are_bounded(start: Start, server: ServeProcess) -> None:
     """nginx takes 32 requests at a time of an address, and goes on serving the others."""
     proxy = start("nginx", server.port)
     unfinished = f"POST /in/contact HTTP/1.1\r\nHost: {SITE}\r\nContent-Length: 9\r\n\r\n".encode()

@@ -159,7 +159,7 @@ def test_close_to_the_limit_of_memory_strangers_get_no_more(
 
     async def run() -> tuple[list[bool], list[bool]]:
         async with accepting(aredis, redis, 100 * MIB) as acceptor:
-            assert await polled(lambda: acceptor.storage.memory_is_low)
+            assert await polled(lambda: acceptor.writer.storage.memory_is_low)
             strangers = [await acceptor.accept([stranger(State.QUEUED)]) for _ in range(3)]
             partners = [await acceptor.accept([partner(BODY)]) for _ in range(2)]
             return [each[0].no_room for each in strangers], [each[0].no_room for each in partners]

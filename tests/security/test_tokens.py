@@ -13,7 +13,7 @@ import pytest
 from service.local.generated_secrets import SECRETS_FILE, load_or_create
 from service.local.redis import EmbeddedRedis
 from service.local.stack import leadline_argv
-from tests.security.serve import PATIENCE, ROOT, ServeProcess, post, statuses
+from tests.serve_process import PATIENCE, ROOT, ServeProcess, post, statuses
 
 OPERATOR = "operators-token-of-this-test"
 SOURCE_KEY = "partners-key-of-this-test"

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.polling import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RUN = (
     "import os; from service.server import serve; from worker.settings.table import Settings;"
     " serve(Settings.for_service(os.environ))"
@@ -84,6 +84,10 @@ class ServeProcess:
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in list(self.lines)]
+
+    def submissions(self) -> list[dict[str, Any]]:
+        """The lines of its log about submissions."""
+        return [line for line in self.log() if line["event"] == "submission"]
 
     def stop(self) -> None:
         self.process.terminate()
