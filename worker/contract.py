@@ -298,6 +298,7 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     and the request gave it; anybody may have sent the others. `leads_per_hour` is how many of the
     source flow in an hour; those beyond wait in quarantine. None for no limit. `raw_of` is the id
     of the first event of a request with several: they share one raw body. None for a single event.
+    `duplicate_of` is the first submission, of one that Redis has already found to be a duplicate.
     """
 
     id: str
@@ -314,6 +315,7 @@ class Submission(Struct, frozen=True, tag="v1", kw_only=True):
     verified: bool = False
     leads_per_hour: int | None = None
     raw_of: str | None = None
+    duplicate_of: str | None = None
 
 
 # Why a submission beyond its source's `leads_per_hour` is in quarantine.

@@ -68,6 +68,11 @@ class Server:
         except redis_py.RedisError:
             return None
 
+    def first_of(self, submission_id: str) -> str | None:
+        """The submission of which this one is a duplicate."""
+        record = self.ledger.get(submission_id)
+        return record.duplicate_of if record else None
+
     def has(self, *ids: str) -> bool:
         try:
             return all(self.ledger.get(each) for each in ids)
@@ -115,7 +120,10 @@ def test_a_twin_of_what_redis_forgot_is_recognised(serve: Serve) -> None:
     server = serve(NO_FILE)
 
     async def run() -> None:
-        async with server.accepting() as (first_process, spool), server.accepting() as (second, _):
+        async with (
+            server.accepting() as (first_process, spool),
+            server.accepting() as (second, second_spool),
+        ):
             first = submission(State.IGNORED, key="k")
             await first_process.accept([first])
             await until(lambda: spool.count == 0 and not spool.stored())
@@ -129,9 +137,12 @@ def test_a_twin_of_what_redis_forgot_is_recognised(serve: Serve) -> None:
             assert receipts[0].id == first.id
             assert receipts[0].duplicate
             await until(lambda: server.has(first.id, twins[1].id))
-            twin = server.ledger.get(twins[1].id)
-            assert twin is not None
-            assert twin.duplicate_of == first.id
+            assert server.first_of(twins[1].id) == first.id
+            # And so it stays, when all is lost again.
+            await until(lambda: not spool.count and not second_spool.count)
+            await asyncio.to_thread(server.kill)
+            await until(lambda: server.has(first.id, twins[1].id))
+            assert server.first_of(twins[1].id) == first.id
 
     asyncio.run(run())
 
@@ -359,6 +370,7 @@ def test_a_duplicate_from_the_spool_keeps_its_id_alone(tmp_path: Path) -> None:
         None,
         State.IGNORED,
     )
+    assert left.duplicate_of == "first"
     assert not left.raw.body
 
 

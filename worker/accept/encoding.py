@@ -77,6 +77,8 @@ def _arguments(submission: Submission, cipher: Cipher, *, with_raw: bool) -> dic
     }
     if with_raw:
         args["raw"] = encrypt_content(submission.raw, cipher)
+    if submission.duplicate_of:
+        args["duplicate_of"] = submission.duplicate_of
     if submission.raw_of:
         args["raw_of"] = submission.raw_of
     if submission.lead is not None:

@@ -121,7 +121,7 @@ class Journal:
             [submission.id for submission, _ in pairs], Stored(server, self._monotonic())
         )
         self._spool.keep_pointers(
-            submission.id for submission, receipt in pairs if receipt.duplicate
+            {submission.id: receipt.id for submission, receipt in pairs if receipt.duplicate}
         )
 
     def is_due(self) -> bool:

@@ -20,7 +20,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -174,13 +174,13 @@ class Spool:
             for file in self._files():
                 file.keep_receipts(file.holding(ids), self._cipher, now, DUPLICATE_KEY_SECONDS)
 
-    def keep_pointers(self, ids: Iterable[str]) -> None:
-        """Drops all but the ids of submissions that Redis found to be duplicates of others."""
-        ids = list(ids)
+    def keep_pointers(self, first_ids: Mapping[str, str]) -> None:
+        """Drops all but two ids of duplicates: their own, and that of the first one."""
         with self._mutex:
             for file in self._files():
                 with suppress(sqlite3.Error):
-                    file.keep_pointers(file.holding(ids), self._cipher)
+                    held = {each: first_ids[each] for each in file.holding(first_ids)}
+                    file.keep_pointers(held, self._cipher)
 
     def confirm(self, server: str) -> None:
         """Tells the other processes that all was handed over again that an earlier run took."""

@@ -249,23 +249,29 @@ class SpoolFile:
         if gone:
             self.take_out(gone)
 
-    def keep_pointers(self, ids: Sequence[str], cipher: Cipher) -> None:
+    def keep_pointers(self, first_ids: Mapping[str, str], cipher: Cipher) -> None:
         """Drops content and duplicate key of submissions that Redis found to be duplicates.
 
-        So these cannot take the place of the first one, whichever is handed over again first.
+        What stays is the id of the first one, so that they cannot take its place, whichever is
+        handed over again first. `first_ids` has it for each of them.
         """
-        if ids:
+        if first_ids:
             with self._transaction() as db:
-                for each in ids:
-                    self._strip(db, each, cipher, None)
+                for each, first_id in first_ids.items():
+                    self._strip(db, each, cipher, None, first_id)
                 self.bytes -= _delete_unused_raws(db)
 
     def _strip(
-        self, db: sqlite3.Connection, submission_id: str, cipher: Cipher, end: float | None
+        self,
+        db: sqlite3.Connection,
+        submission_id: str,
+        cipher: Cipher,
+        end: float | None,
+        first_id: str | None = None,
     ) -> bool:
         """Drops a row's content, if it can be read: what is left is a receipt until `end`.
 
-        Without an end it is a pointer, and without its duplicate key.
+        With `first_id` it is a pointer to that submission, and without its duplicate key.
         """
         until, body, raw_id, raw = db.execute(
             SELECT_UNTIL + " where submission.id = ?", (submission_id,)
@@ -282,10 +288,10 @@ class SpoolFile:
             fetch=None,
             why=OVER,
         )
-        if end is None:
-            stripped = structs.replace(stripped, duplicate_key=None)
+        if first_id is not None:
+            stripped = structs.replace(stripped, duplicate_key=None, duplicate_of=first_id)
             db.execute("update submission set key = null where id = ?", (submission_id,))
-        else:
+        elif end is not None:
             until = self.receipts[submission_id] = end if until is None else until
         new_body = cipher.encrypt(msgspec.msgpack.encode(stripped))
         self.bytes += len(new_body) - len(body)

@@ -9,7 +9,8 @@
 -- somebody in it was erased. Those of strangers have the bytes that each takes, and in `room` those of the whole request: all of its
 -- events get room, or none.
 -- A spooled submission was acknowledged, so it always gets a record: a duplicate points to the first one, and one that reuses a
--- key with another body is kept under key and body together, so that its own duplicates point to it.
+-- key with another body is kept under key and body together, so that its own duplicates point to it. One with duplicate_of, and
+-- without a duplicate key, was a duplicate before Redis lost its memory, and still is.
 
 local shared = {}
 
@@ -81,6 +82,7 @@ for i = 3, #ARGV do
     first = redis.call('GET', key)
     if first then first_id = string.match(first, '^%S+') end
   end
+  if item.duplicate_of then first, first_id = true, item.duplicate_of end
 
   if redis.call('EXISTS', record(id)) == 1 then
     -- The same submission is handed over again, after a reply that got lost.
