@@ -4,6 +4,7 @@ nothing is made twice.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -22,6 +23,8 @@ from tests.chaos.protections import disable_protections
 from tests.chaos.running_stack import RunningStack
 from tests.flow.conftest import Account, Pipeline
 from tests.polling import eventually
+from tests.redis.store import submission
+from tests.redis.test_accept import accept
 from worker.contract import WORKING, Moment, Result, State
 from worker.encryption import Cipher
 from worker.ledger import Ledger, Record
@@ -291,6 +294,30 @@ def test_what_was_delivered_by_a_worker_that_left_since_is_found(world: World) -
     world.restart(lambda: world.put_back("redis", store))
     delivered(world, 4)
     assert (len(world.account.leads), len(world.account.notes)) == (4, 4)
+
+
+def test_a_redis_that_forgot_everything_makes_nothing_twice(world: World) -> None:
+    """Redis comes back empty and the journal is handed over again. Whoever is left has announced
+    nothing and seen nobody do so, but knows the old server: what was delivered is found.
+    """
+    world.pipeline.settings(note=False, existing="new")
+    stands_by = RollbackDetector(world.folder / FOLDER, world.pipeline.policy.settle_seconds)
+    ledger = Ledger(world.pipeline.redis, Cipher(()), world.pipeline.clock, rollback=stands_by)
+    ledger.store_status()
+    mine = submission(email=PEOPLE[0], received_at=world.pipeline.clock())
+
+    def hand_over() -> None:
+        asyncio.run(accept(world.pipeline._aredis, world.pipeline.redis, [mine]))
+
+    hand_over()
+    assert world.pipeline.deliver(mine.id).state is State.DELIVERED
+    world.detector.close(keep=True)
+    world.restart(lambda: shutil.rmtree(world.folder / "redis" / "appendonlydir"))
+    world.detector = stands_by
+    world.pipeline.ledger = world.pipeline.sweeper._ledger = ledger
+    hand_over()
+    delivered(world, 1)
+    assert len(world.account.leads) == 1
 
 
 def test_who_cannot_be_asked_is_waited_for_and_then_doubted(world: World) -> None:

@@ -35,10 +35,12 @@ end
 
 -- A process that announced more than this store has counted has seen a later store. A process without a count was only silent for
 -- long, if the server is still the one it knew. A process that saw a higher total than this one has seen a later store too: others
--- may have announced those creates, and left.
+-- may have announced those creates, and left. And a process that knows a server has seen more than a store which knows none: that
+-- store is empty, and lists nobody whom one could wait for.
 local set_back, total = false, tonumber(redis.call('HGET', K.rollback, 'total') or 0)
 for _, report in ipairs(args.reports) do
   if report.total_create_count > total then set_back, total = true, report.total_create_count end
+  if not agreed and report.server and report.server ~= '' and report.server ~= here then set_back = true end
   local stored = tonumber(redis.call('HGET', K.rollback_create_counts, report.name) or '')
   if not stored and report.server == here and agreed == here then stored = report.create_count end
   if (stored or 0) < report.create_count then set_back = true end
